@@ -1,0 +1,1 @@
+"""What `./inv demo` and the tests need around ondeploy: a Docker engine and images to run on it."""

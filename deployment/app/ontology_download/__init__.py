@@ -1,0 +1,1 @@
+"""The reference app that ondeploy releases: lists, searches and hands out ontologies."""

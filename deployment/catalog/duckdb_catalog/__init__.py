@@ -1,0 +1,1 @@
+"""The catalog of ontologies: a DuckDB behind HTTP."""

@@ -1,0 +1,1 @@
+"""Zero-downtime blue-green releases for Docker Compose apps."""

@@ -1,0 +1,79 @@
+"""The only place that builds adapters."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ondeploy import config
+from ondeploy.clock import SystemClock
+from ondeploy.colors import image_of
+from ondeploy.engine import Docker
+from ondeploy.journal import VolumeJournal
+from ondeploy.lease import VolumeLease
+from ondeploy.ports import Say
+from ondeploy.probes import HttpProber
+from ondeploy.prometheus import PrometheusMetrics
+from ondeploy.router import NginxRouter
+from ondeploy.settings import Settings
+from ondeploy.signals import Signals
+from ondeploy.stack import ComposeStack
+from ondeploy.volume import Reach, StateVolume
+from ondeploy.world import World
+
+
+def build(
+    path: Path, env: str, environ: Mapping[str, str], say: Say, reach: Reach = "write"
+) -> World:
+    """The world of one environment, from its configuration file; ConfigError if that is wrong."""
+    settings = config.load(path, env, environ)
+    signals = Signals()
+    clock = SystemClock(signals)
+    docker = Docker(settings.timeout_seconds)
+    stack = ComposeStack(settings, docker)
+    prober = HttpProber(clock)
+    volume = StateVolume(
+        docker=docker,
+        volume=f"{settings.project}_ondeploy",
+        project=settings.project,
+        find_nginx=partial(stack.container_of, settings.router.service),
+        nginx_image_and_user=partial(nginx_image_and_user, stack, settings),
+        reach=reach,
+    )
+    return World(
+        settings=settings,
+        stack=stack,
+        router=NginxRouter(settings, volume, prober, clock),
+        prober=prober,
+        metrics=PrometheusMetrics(settings, prober),
+        journal=VolumeJournal(volume),
+        lease=VolumeLease(volume, settings.lease.seconds),
+        clock=clock,
+        signals=signals,
+        say=say,
+        who=who(environ),
+    )
+
+
+def nginx_image_and_user(stack: ComposeStack, settings: Settings) -> tuple[str, str]:
+    """Image and user of the nginx service, as the compose files have them."""
+    model = stack.resolve("")
+    service = model["services"].get(settings.router.service, {})
+    return image_of(model, settings.router.service), str(service.get("user") or "0:0")
+
+
+def who(environ: Mapping[str, str]) -> str:
+    """The GitHub actor of a job, else the user and host."""
+    actor = environ.get("GITHUB_ACTOR")
+    return f"{actor} (GitHub run {environ.get('GITHUB_RUN_ID', '?')})" if actor else local_user()
+
+
+def local_user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"

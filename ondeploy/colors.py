@@ -1,0 +1,220 @@
+"""Pure: out of the user's ordinary compose model, the compose project of one color.
+
+A color is a compose project of its own (`<project>-blue`) whose networks and volumes are external.
+So `up` for a color cannot touch nginx, the other services or the other color: they are not in its
+model; and neither `down` nor `--remove-orphans` on the user's files can touch a color.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ondeploy.errors import ConfigError
+from ondeploy.model import Color, Release
+from ondeploy.settings import Settings
+
+LABEL = "ondeploy."
+STATE_TARGET = "/ondeploy"
+
+DROPPED = {
+    "ports": "nginx publishes the service instead",
+    "container_name": "two colors cannot share a name",
+    "depends_on": "the platform is checked before every release",
+    "profiles": "a color is started by name",
+    "links": "a color stands alone",
+    "external_links": "a color stands alone",
+    "mac_address": "two colors cannot share an address",
+}
+"""Keys that would collide if they were doubled, and what to tell the user about each."""
+
+SILENTLY_DROPPED = ("build", "image", "pull_policy", "scale", "expose")
+
+
+def color_project(
+    model: Mapping[str, Any],
+    settings: Settings,
+    color: Color,
+    release: Release,
+    images: Mapping[str, str],
+) -> dict[str, Any]:
+    """The compose project that runs a release in a color; `images` pins service -> image id."""
+    services = {
+        f"{name}-{color}": {
+            **color_service(model["services"][name], settings.release.replicas),
+            "image": images[name],
+            "labels": {
+                **model["services"][name].get("labels", {}),
+                **labels(settings, color, release),
+            },
+        }
+        for name in settings.release.services
+    }
+    return {
+        "name": project_name(settings, color),
+        "services": services,
+        "networks": externals(model, "networks", used_networks(services.values())),
+        "volumes": externals(model, "volumes", used_volumes(services.values())),
+        **{key: model[key] for key in ("secrets", "configs") if model.get(key)},
+    }
+
+
+def color_service(service: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    """A service of the user's without what two colors cannot both have."""
+    kept = {
+        key: value
+        for key, value in service.items()
+        if key not in DROPPED and key not in SILENTLY_DROPPED and value is not None
+    }
+    networks = service.get("networks") or {"default": None}
+    return {
+        **kept,
+        "pull_policy": "never",
+        "networks": {key: without_fixed(entry) for key, entry in networks.items()},
+        "deploy": {**service.get("deploy", {}), "replicas": replicas},
+    }
+
+
+def labels(settings: Settings, color: Color, release: Release) -> dict[str, str]:
+    """What a container says of itself; `snapshot` reads nothing else."""
+    return {
+        LABEL + "app": settings.app,
+        LABEL + "project": settings.project,
+        LABEL + "color": str(color),
+        LABEL + "version": release.version,
+        LABEL + "image": release.image,
+        LABEL + "config-hash": release.config_hash,
+    }
+
+
+def project_name(settings: Settings, color: Color) -> str:
+    return f"{settings.project}-{color}"
+
+
+def without_fixed(network: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A network entry without what two colors cannot share: addresses and extra names."""
+    kept = {
+        key: value
+        for key, value in (network or {}).items()
+        if key not in ("ipv4_address", "ipv6_address", "aliases", "mac_address")
+    }
+    return kept or None
+
+
+def image_of(model: Mapping[str, Any], service: str) -> str:
+    """The image that the compose file names for a service; Compose's default where it builds."""
+    return str(model["services"][service].get("image") or f"{model['name']}-{service}")
+
+
+def used_networks(services: Any) -> set[str]:
+    return {key for service in services for key in service["networks"]}
+
+
+def used_volumes(services: Any) -> set[str]:
+    return {
+        mount["source"]
+        for service in services
+        for mount in service.get("volumes", ())
+        if mount.get("type") == "volume" and mount.get("source")
+    }
+
+
+def externals(model: Mapping[str, Any], kind: str, keys: set[str]) -> dict[str, Any]:
+    """The user's networks or volumes by their real names, as things that Compose must not manage."""
+    return {key: {"external": True, "name": model[kind][key]["name"]} for key in sorted(keys)}
+
+
+def config_hash(model: Mapping[str, Any], settings: Settings) -> str:
+    """Twelve hex digits over everything that shapes a release but its image and version.
+
+    The value of the version variable is removed, so that another version of the same
+    configuration has the same hash.
+    """
+    blank = Release("", "", "", "")
+    nothing = dict.fromkeys(settings.release.services, "")
+    project = color_project(model, settings, Color.BLUE, blank, nothing)
+    for service in project["services"].values():
+        service.get("environment", {}).pop(settings.release.version_variable, None)
+    text = json.dumps([project, settings.release.port], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_model(model: Mapping[str, Any], settings: Settings) -> None:
+    """Raise ConfigError where the compose files cannot be released as they are, with the reason."""
+    services = model["services"]
+    for name in (*settings.release.services, settings.router.service):
+        if name not in services:
+            known = ", ".join(sorted(services))
+            raise ConfigError(f"the compose files have no service {name!r}; they have: {known}")
+    for name in settings.release.services:
+        refuse_unshareable(name, services[name])
+    router = services[settings.router.service]
+    if not any(m.get("target") == STATE_TARGET for m in router.get("volumes", ())):
+        raise ConfigError(
+            f"the service {settings.router.service!r} does not mount a volume at {STATE_TARGET}",
+            f"add «ondeploy:{STATE_TARGET}» to its volumes and «ondeploy:» to the volumes below",
+        )
+    if not shared_network(model, settings):
+        raise ConfigError(
+            f"{settings.router.service!r} and {settings.routed!r} share no network",
+            "put both on one network of the compose file",
+        )
+
+
+def refuse_unshareable(name: str, service: Mapping[str, Any]) -> None:
+    mode = str(service.get("network_mode", ""))
+    if mode:
+        raise ConfigError(
+            f"{name!r} has network_mode {mode!r}: two colors cannot share one network stack",
+            "use an ordinary network; nginx publishes the port",
+        )
+    if service.get("volumes_from"):
+        raise ConfigError(f"{name!r} has volumes_from: name the volumes it uses instead")
+
+
+def shared_network(model: Mapping[str, Any], settings: Settings) -> str:
+    """The real name of a network that nginx and the routed service are both on; "" if none."""
+    router = model["services"][settings.router.service].get("networks") or {"default": None}
+    routed = model["services"][settings.routed].get("networks") or {"default": None}
+    common = [key for key in routed if key in router]
+    return str(model["networks"][common[0]]["name"]) if common else ""
+
+
+def notes(model: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+    """What a reader of the plan should know about how their service is run."""
+    said = []
+    for name in settings.release.services:
+        service = model["services"][name]
+        said += [
+            f"{name}: {key} is not used for the colors: {why}"
+            for key, why in DROPPED.items()
+            if service.get(key) and key not in ("depends_on", "profiles")
+        ]
+        for network, entry in (service.get("networks") or {}).items():
+            fixed = sorted(set(entry or {}) - set(without_fixed(entry) or {}))
+            said += [f"{name}: {key} on network {network} is not used" for key in fixed]
+        said += [
+            f"{name}: {source} is a folder of this checkout, bound into the containers; "
+            "a volume would not depend on where the checkout lies"
+            for source in checkout_binds(service, settings.folder)
+        ]
+    return tuple(said)
+
+
+def checkout_binds(service: Mapping[str, Any], folder: Path) -> list[str]:
+    """Bind mounts whose source lies in the checkout (below the compose files' repository)."""
+    return [
+        mount["source"]
+        for mount in service.get("volumes", ())
+        if mount.get("type") == "bind" and Path(mount["source"]).is_relative_to(folder.parent)
+    ]
+
+
+def platform_services(model: Mapping[str, Any], settings: Settings) -> Sequence[str]:
+    """The services around the release, in the order of the file."""
+    if settings.platform.services is not None:
+        return settings.platform.services
+    return [name for name in model["services"] if name not in settings.release.services]

@@ -1,0 +1,278 @@
+"""The stories: what each command does from beginning to end. Tasks call these and print.
+
+deploy:  lease -> recover what an earlier run left -> snapshot -> plan -> execute -> outcome
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ondeploy.errors import LeaseHeld, OndeployError, RollbackFailed
+from ondeploy.execute import execute
+from ondeploy.keeper import Keeper
+from ondeploy.model import LeaseInfo, Outcome, Request, RunSummary, Snapshot
+from ondeploy.plan import (
+    Plan,
+    choose_rollback,
+    plan_deploy,
+    plan_prune,
+    plan_recovery,
+    plan_rollback,
+)
+from ondeploy.steps import Run
+from ondeploy.world import World
+
+HISTORY = 50
+"""Runs looked at to find the release to go back to."""
+
+
+def deploy(world: World, request: Request) -> Outcome:
+    """Take the service to another version; undo everything if anything fails."""
+    with ThreadPoolExecutor(1) as pool:
+        resolving = pool.submit(world.stack.resolve, request.version)  # while the lease is taken
+        with leased(world, request) as lease:
+            snapshot = recovered(world, observe(world), lease)
+            plan = plan_deploy(world.settings, resolving.result(), snapshot, request)
+            return carry_out(world, plan, lease)
+
+
+def rollback(world: World, request: Request) -> Outcome:
+    """Return to the previous release, or to the version asked for."""
+    with leased(world, request) as lease:
+        snapshot = recovered(world, observe(world), lease)
+        return carry_out(world, plan_back(world, snapshot, request), lease)
+
+
+def recover(world: World, request: Request) -> Outcome:
+    """Finish or undo what a killed run left; waits until the dead run's lease has expired."""
+    with leased(world, request, wait=True) as lease:
+        snapshot = observe(world)
+        unfinished = unfinished_run(snapshot)
+        if unfinished is None:
+            return unchanged(snapshot, request, "no run was left unfinished")
+        return recover_run(world, snapshot, unfinished, lease)
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A plan that was only looked at, with the differences it would make."""
+
+    plan: Plan
+    snapshot: Snapshot
+    nginx_diff: str
+
+
+def dry_run(world: World, request: Request) -> DryRun:
+    """Decide what a deploy or rollback would do, and write nothing anywhere."""
+    snapshot = observe(world)
+    if request.command == "rollback":
+        plan = plan_back(world, snapshot, request)
+    else:
+        model = world.stack.resolve(request.version)
+        plan = plan_deploy(world.settings, model, snapshot, request)
+    known = snapshot.router is not None and snapshot.router.serving
+    diff = world.router.diff(plan.weights, plan.versions) if known and plan.steps else ""
+    return DryRun(plan, snapshot, diff)
+
+
+def status(world: World) -> Snapshot:
+    """What runs, who holds the lease, how the last run ended."""
+    return observe(world, history=1)
+
+
+def history(world: World, limit: int) -> tuple[RunSummary, ...]:
+    """The last runs, oldest first."""
+    return world.journal.history(limit)
+
+
+def unlock(world: World) -> LeaseInfo | None:
+    """Remove the lease by force; who held it."""
+    return world.lease.clear()
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` removed besides the warm standby."""
+
+    images: int
+    generations: int
+    journals: int
+
+
+def prune(world: World, request: Request) -> tuple[Outcome, Pruned]:
+    """Stop the warm standby; remove configurations, journals and images beyond retention."""
+    with leased(world, request) as lease:
+        snapshot = recovered(world, observe(world, history=10_000), lease)
+        ended = carry_out(world, plan_prune(snapshot), lease)
+        keep = world.settings.retention
+        old = images_beyond(snapshot, keep.releases)
+        return ended, Pruned(
+            images=sum(world.stack.remove_image(image) for image in old),
+            generations=world.router.prune(keep.generations),
+            journals=world.journal.prune(keep.runs),
+        )
+
+
+def images_beyond(snapshot: Snapshot, keep: int) -> list[str]:
+    """Pure: the images that only releases older than the last `keep` used, as recorded."""
+    released = [run for run in snapshot.history if run.images and run.outcome == "succeeded"]
+    recent = {image for run in released[-keep:] for image in run.images.values()}
+    every = {image for run in snapshot.history for image in run.images.values()}
+    running = {slot.release.digest for slot in snapshot.slots.values()}
+    return sorted(every - recent - running)
+
+
+def observe(world: World, history: int = HISTORY) -> Snapshot:
+    """Everything that decisions rest on, read now; the engine is asked while nginx answers."""
+    with ThreadPoolExecutor(1) as pool:
+        containers = pool.submit(world.stack.observe)
+        router = world.router.observe()
+        known = router is not None
+        runs = world.journal.history(history) if known else ()
+        lease = world.lease.read() if known else None
+        slots, platform = containers.result()
+    return Snapshot(slots, router, platform, runs, lease)
+
+
+@contextmanager
+def leased(world: World, request: Request, *, wait: bool = False) -> Iterator[str]:
+    """Hold the lease for a run, renewed while it lives; its id is the run's id."""
+    lease = new_id(world)
+    info = {
+        "id": lease,
+        "who": world.who,
+        "command": request.command,
+        "version": request.version,
+        "acquired": world.clock.now().isoformat(timespec="seconds"),
+    }
+    take(world, info, wait=wait)
+    with Keeper(world.lease, lease, world.settings.lease.seconds / 5):
+        try:
+            yield lease
+        finally:
+            give_back(world, lease)
+
+
+def new_id(world: World) -> str:
+    """An id that sorts by time."""
+    return f"{world.clock.now():%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(3)}"
+
+
+def take(world: World, info: dict[str, str], *, wait: bool) -> None:
+    """Take the lease; with `wait`, outlast a dead holder's, but not one that shows life."""
+    try:
+        world.lease.take(info)
+    except LeaseHeld:
+        held = world.lease.read()
+        if not wait or held is None:
+            raise
+        world.say(f"waiting for the lease of {held.who} («{held.command}») to expire")
+        while (now := world.lease.read()) and now == held:
+            world.clock.sleep(0.5)
+        world.lease.take(info)
+
+
+def give_back(world: World, lease: str) -> None:
+    try:
+        world.lease.release(lease)
+    except OndeployError as error:
+        world.say(f"the lease could not be given back and will expire by itself: {error.message}")
+
+
+def recovered(world: World, snapshot: Snapshot, lease: str) -> Snapshot:
+    """The snapshot after an earlier run that never ended was recovered."""
+    unfinished = unfinished_run(snapshot)
+    if unfinished is None:
+        return snapshot
+    ended = recover_run(world, snapshot, unfinished, lease)
+    if ended.code != 0:
+        raise RollbackFailed(f"an earlier run could not be recovered: {ended.reason}", ended.hint)
+    return observe(world)
+
+
+def unfinished_run(snapshot: Snapshot) -> RunSummary | None:
+    """The last run, if its journal has no end. Recoveries that did not end are passed over."""
+    for run in reversed(snapshot.history):
+        if run.outcome == "unfinished" and run.command != "recover":
+            return run
+        if run.outcome != "unfinished":
+            return None
+    return None
+
+
+def recover_run(world: World, snapshot: Snapshot, unfinished: RunSummary, lease: str) -> Outcome:
+    """Carry out a recovery, then close the journal of the run that never did."""
+    plan = plan_recovery(snapshot, unfinished)
+    for note in plan.notes:
+        world.say(f"recovering: {note}")
+    ended = carry_out(world, plan, lease)
+    if ended.code == 0:
+        at = world.clock.now().isoformat()
+        facts = {"at": at, "result": "recovered", "code": 0, "reason": f"recovered by {ended.run}"}
+        world.journal.append(unfinished.id, "end", facts, lease)
+    return ended
+
+
+def plan_back(world: World, snapshot: Snapshot, request: Request) -> Plan:
+    """A rollback's plan; the compose files are only resolved for a cold one."""
+    choice = choose_rollback(snapshot, request.version)
+    model = {} if choice.warm else world.stack.resolve(choice.version)
+    return plan_rollback(world.settings, model, snapshot, choice)
+
+
+def carry_out(world: World, plan: Plan, lease: str) -> Outcome:
+    """Journal the plan and execute it; a plan without steps is an outcome already."""
+    if plan.unchanged:
+        return unchanged_plan(plan)
+    run = Run(
+        world=world,
+        id=new_id(world),
+        lease=lease,
+        model=plan.model,
+        release=plan.release,
+        versions=plan.versions,
+    )
+    run.journal(
+        "begin",
+        run=run.id,
+        command=plan.command,
+        version=plan.release.version,
+        who=world.who,
+        target=plan.target,
+        previous=plan.previous,
+        steps=[step.name for step in plan.steps],
+    )
+    return execute(plan, run)
+
+
+def unchanged_plan(plan: Plan) -> Outcome:
+    return Outcome(
+        run="",
+        command=plan.command,
+        version=plan.release.version,
+        result="unchanged",
+        code=0,
+        reason=plan.unchanged,
+        hint="",
+        active=plan.target,
+        active_version=plan.release.version,
+    )
+
+
+def unchanged(snapshot: Snapshot, request: Request, why: str) -> Outcome:
+    active = snapshot.release(snapshot.active)
+    return Outcome(
+        run="",
+        command=request.command,
+        version=request.version,
+        result="unchanged",
+        code=0,
+        reason=why,
+        hint="",
+        active=snapshot.active,
+        active_version=active.version if active else "",
+    )

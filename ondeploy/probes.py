@@ -1,0 +1,64 @@
+"""HTTP checks: httpx asks once, tenacity asks again; nothing here knows what an answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ondeploy.ports import Answer, Clock
+
+if TYPE_CHECKING:
+    import httpx
+
+FIRST_WAIT = 0.01
+LONGEST_WAIT = 0.25
+BODY_LIMIT = 1_000_000
+
+
+class HttpProber:
+    """Asks on a fresh connection each time, never through a proxy, never following redirects."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def get(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+        """One GET. A request that cannot be made is an answer too: status 0 and the problem."""
+        import httpx  # noqa: PLC0415 - 50 ms that `invoke --list` need not pay
+
+        started = self.clock.monotonic()
+        try:
+            reply = self._client.get(url, timeout=timeout, headers=dict(headers or {}))
+        except httpx.HTTPError as error:
+            words = str(error) or type(error).__name__
+            return Answer(0, self.clock.monotonic() - started, problem=words)
+        seconds = self.clock.monotonic() - started
+        text = reply.content[:BODY_LIMIT].decode(errors="replace")
+        return Answer(reply.status_code, seconds, text, dict(reply.headers))
+
+    def until(self, problem: Callable[[], str], limit: float) -> str:
+        """Ask until there is no problem, soon and then less often; the last problem after `limit`.
+
+        The first wait is 10 ms and each is twice the one before, up to 250 ms, so that a release
+        that is ready waits for nobody.
+        """
+        import tenacity  # noqa: PLC0415
+
+        started = self.clock.monotonic()
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(bool),
+            wait=tenacity.wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            stop=lambda _: self.clock.monotonic() - started >= limit,
+            sleep=self.clock.sleep,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else "",
+        )
+        return str(retrying(problem))
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        import httpx  # noqa: PLC0415
+
+        # verify=False: what is asked is loopback or a container's address, by number, not a name
+        # that a certificate could be for; the visitors' TLS is tested with the configuration.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(limits=fresh, verify=False, trust_env=False)

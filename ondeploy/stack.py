@@ -1,0 +1,268 @@
+"""Compose and the containers: python-on-whales for what Compose does, one `docker` call to look.
+
+python-on-whales is imported on first use (0.15 s): looking and switching do without it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ondeploy import deadline
+from ondeploy.colors import LABEL, project_name
+from ondeploy.engine import Docker, no_client
+from ondeploy.errors import ConfigError, EngineError
+from ondeploy.model import Color, Release, Replica, Slot
+from ondeploy.ports import Reply
+from ondeploy.settings import Settings
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+COMPOSE_SERVICE = "com.docker.compose.service"
+
+
+class ComposeStack:
+    """The stack of one environment on one engine."""
+
+    def __init__(self, settings: Settings, docker: Docker) -> None:
+        self.settings = settings
+        self.docker = docker
+
+    def resolve(self, version: str) -> Mapping[str, Any]:
+        """The compose model as Compose resolves it; ConfigError in Compose's words if it cannot."""
+        try:
+            with spoken():
+                model: Any = self._user_files(version).compose.config(return_json=True)
+        except EngineError as error:
+            raise ConfigError(f"the compose files do not resolve: {error.message}") from None
+        return dict(model)
+
+    def observe(self) -> tuple[Mapping[Color, Slot], Mapping[str, str]]:
+        """The colors that have containers, and the state of every service of the user's project."""
+        containers = self._inspect(
+            [f"label={LABEL}project={self.settings.project}"],
+            [f"label={COMPOSE_PROJECT}={self.settings.project}"],
+        )
+        colored = [c for c in containers if label(c, LABEL + "color")]
+        slots = {
+            color: slot_of(color, mine, self.settings)
+            for color in Color
+            if (mine := [c for c in colored if label(c, LABEL + "color") == color])
+        }
+        platform = {label(c, COMPOSE_SERVICE): one_word(c) for c in containers if c not in colored}
+        return slots, platform
+
+    def replicas(self, color: Color) -> tuple[Replica, ...]:
+        slots, _ = self.observe()
+        return slots[color].replicas if color in slots else ()
+
+    def build(self, model: Mapping[str, Any], images: Mapping[str, str]) -> None:
+        """Build images (service -> tag) with bake, from the model's own `build:` sections."""
+        wanted = {
+            name: {"build": model["services"][name]["build"], "image": image}
+            for name, image in images.items()
+        }
+        with written({"services": wanted, "secrets": model.get("secrets", {})}) as file:
+            words = ["buildx", "bake", "--file", str(file), "--load", "--progress=plain"]
+            self.docker.run(*words, *wanted, timeout=self.settings.build_timeout_seconds)
+
+    def pull(self, image: str) -> None:
+        self.docker.run("pull", "--quiet", image, timeout=self.settings.build_timeout_seconds)
+
+    def image_id(self, image: str) -> str:
+        """The image's id on the engine; EngineError if it is not there."""
+        return self.docker.run("image", "inspect", "--format={{.Id}}", image).strip()
+
+    def remove_image(self, image: str) -> bool:
+        """Remove an image that no container uses; False if one does or it is gone already."""
+        return self.docker.attempt("image", "rm", image).code == 0
+
+    def fill_volume(self, volume: str, folder: Path, image: str) -> None:
+        """Copy a folder's content into a named volume, made if missing with Compose's labels."""
+        self.make_volume(volume)
+        archive = tar_of(folder)
+        target = ["-v", f"{volume}:/into", "--user=0:0", "--network=none", "--entrypoint=tar"]
+        self.docker.run("run", "--rm", "-i", *target, image, "-xC", "/into", stdin=archive)
+
+    def make_volume(self, volume: str) -> None:
+        """Make a volume of the user's compose files, as Compose itself would label it."""
+        project = self.settings.project
+        key = volume.removeprefix(f"{project}_")
+        marks = [f"{COMPOSE_PROJECT}={project}", f"com.docker.compose.volume={key}"]
+        self.docker.run("volume", "create", *[f"--label={mark}" for mark in marks], volume)
+
+    def start_platform(self, version: str, services: Sequence[str]) -> None:
+        """Start services that are missing or stopped; `--no-recreate` leaves what runs alone."""
+        with spoken():
+            self._user_files(version).compose.up(
+                list(services), detach=True, dependencies=False, recreate=False, quiet=True
+            )
+
+    def exec(self, service: str, command: Sequence[str], timeout: float) -> Reply:
+        """Run a command in the running container of a platform service."""
+        container = self.container_of(service)
+        if not container:
+            return Reply(1, f"{service} does not run")
+        return self.docker.attempt("exec", container, *command, timeout=timeout)
+
+    def container_of(self, service: str) -> str:
+        """Id of the running container of a platform service; "" if there is none."""
+        marks = (f"{COMPOSE_PROJECT}={self.settings.project}", f"{COMPOSE_SERVICE}={service}")
+        filters = [word for mark in marks for word in ("--filter", f"label={mark}")]
+        found = self.docker.run("ps", "--quiet", "--no-trunc", *filters).split()
+        return found[0] if found else ""
+
+    def up(self, project: Mapping[str, Any]) -> None:
+        """Recreate a color's containers; returns once they are started, not yet ready."""
+        for volume in project["volumes"].values():
+            if volume["name"] not in self.docker.run("volume", "ls", "--quiet").split():
+                self.make_volume(volume["name"])
+        with written(project) as file, spoken():
+            client = self._client(self.settings.timeout_seconds, compose_files=[file])
+            client.compose.up(detach=True, force_recreate=True, pull="never", quiet=True)
+
+    def remove(self, color: Color) -> None:
+        """Stop and remove every container of a color; each has its own grace to finish."""
+        ids = self._ids(
+            [f"label={LABEL}project={self.settings.project}", f"label={LABEL}color={color}"]
+        )
+        # Also those that Compose was about to rename when it was killed: found by its own label.
+        ids += self._ids([f"label={COMPOSE_PROJECT}={project_name(self.settings, color)}"])
+        unique = list(dict.fromkeys(ids))
+        if unique:
+            self.docker.attempt("stop", *self._grace(), *unique)
+            self.docker.run("rm", "--force", "--volumes", *unique)
+
+    def log_tail(self, color: Color, lines: int) -> str:
+        """The last lines that a color's containers wrote."""
+        tails = [self.docker.logs(r.id, f"--tail={lines}") for r in self.replicas(color)]
+        return "\n".join(tail for tail in tails if tail)
+
+    def _grace(self) -> list[str]:
+        seconds = self.settings.stop_seconds
+        return [f"--time={seconds}"] if seconds else []
+
+    def _ids(self, filters: Sequence[str]) -> list[str]:
+        words = [word for entry in filters for word in ("--filter", entry)]
+        return self.docker.run("ps", "--all", "--quiet", "--no-trunc", *words).split()
+
+    def _inspect(self, *groups: Sequence[str]) -> list[dict[str, Any]]:
+        """Every container that matches one of the groups of filters, inspected in one call."""
+        ids = list(dict.fromkeys(i for group in groups for i in self._ids(group)))
+        if not ids:
+            return []
+        reply = self.docker.attempt("inspect", "--type=container", *ids)
+        if reply.code != 0:  # one of them went away in between: look again
+            return self._inspect(*groups)
+        return [dict(entry) for entry in json.loads(reply.text)]
+
+    def _user_files(self, version: str) -> DockerClient:
+        folder = self.settings.folder
+        files = [folder / name for name in self.settings.compose.files]
+        env_files = [folder / name for name in self.settings.compose.env_files]
+        return self._client(
+            self.settings.timeout_seconds,
+            {self.settings.release.version_variable: version} if version else {},
+            compose_files=files,
+            compose_env_files=env_files,
+            compose_project_name=self.settings.project,
+        )
+
+    def _client(
+        self, limit: float, variables: Mapping[str, str] | None = None, **options: Any
+    ) -> DockerClient:
+        from python_on_whales import DockerClient  # noqa: PLC0415
+
+        pairs = [f"{name}={value}" for name, value in (variables or {}).items()]
+        wrapper = [sys.executable, "-IS", deadline.__file__, f"{limit}", *pairs, "--"]
+        return DockerClient(client_call=[*wrapper, *self.docker.client], **options)
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Turn python-on-whales' errors into ours, with what docker said and nothing else."""
+    from python_on_whales.exceptions import DockerException  # noqa: PLC0415
+
+    try:
+        yield
+    except DockerException as error:
+        words = (error.stderr or error.stdout or "").strip()
+        raise EngineError(words or f"docker ended with exit code {error.return_code}") from None
+    except FileNotFoundError:
+        raise no_client() from None
+
+
+@contextmanager
+def written(project: Mapping[str, Any]) -> Iterator[Path]:
+    """A compose file that only this user can read, for as long as one call needs it.
+
+    JSON is YAML, so Compose and bake read it as they read the user's own files.
+    """
+    with tempfile.TemporaryDirectory(prefix="ondeploy-") as folder:
+        file = Path(folder) / "compose.yaml"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(project), encoding="utf-8")
+        yield file
+
+
+def tar_of(folder: Path) -> bytes:
+    """A folder's content as a tar, owned by root and readable by every user of the volume."""
+    import io  # noqa: PLC0415
+    import tarfile  # noqa: PLC0415
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = "root"
+        entry.mode = 0o755 if entry.isdir() else 0o644
+        return entry
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(folder, arcname=".", filter=plain)
+    return buffer.getvalue()
+
+
+def slot_of(color: Color, containers: Sequence[Mapping[str, Any]], settings: Settings) -> Slot:
+    """Our record of a color, from its inspected containers; the routed service speaks for it."""
+    routed = f"{settings.routed}-{color}"
+    first = next((c for c in containers if label(c, COMPOSE_SERVICE) == routed), containers[0])
+    release = Release(
+        version=label(first, LABEL + "version"),
+        image=label(first, LABEL + "image"),
+        digest=first["Image"],
+        config_hash=label(first, LABEL + "config-hash"),
+    )
+    replicas = sorted((replica_of(c) for c in containers), key=lambda replica: replica.name)
+    return Slot(color, release, tuple(replicas))
+
+
+def replica_of(container: Mapping[str, Any]) -> Replica:
+    state = container["State"]
+    networks = container["NetworkSettings"]["Networks"].values()
+    return Replica(
+        id=container["Id"],
+        name=container["Name"].lstrip("/"),
+        service=label(container, COMPOSE_SERVICE),
+        address=next((n["IPAddress"] for n in networks if n["IPAddress"]), ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        restarts=container["RestartCount"],
+        exit_code=state["ExitCode"],
+    )
+
+
+def one_word(container: Mapping[str, Any]) -> str:
+    """healthy, unhealthy, starting, or Docker's state where there is no healthcheck."""
+    replica = replica_of(container)
+    return (replica.health or replica.state) if replica.running else replica.state
+
+
+def label(container: Mapping[str, Any], name: str) -> str:
+    return str((container["Config"]["Labels"] or {}).get(name, ""))
