@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from ondeploy import config
 from ondeploy.clock import SystemClock
@@ -43,6 +44,9 @@ def build(
         nginx_image_and_user=partial(nginx_image_and_user, stack, settings),
         reach=reach,
     )
+    # A rollback has no time to lose: the shell opens while Python still imports.
+    for ahead in (volume.prepare, prober.prepare):
+        Thread(target=ahead, daemon=True).start()
     return World(
         settings=settings,
         stack=stack,

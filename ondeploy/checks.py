@@ -56,18 +56,38 @@ def wait_for_color(world: World, color: Color, probe: Probe) -> str:
     restarting is given up after as many deaths as the probe forgives failures.
     """
 
+    seen = Sighting(world, color)
+
     def problem() -> str:
-        replicas = world.stack.replicas(color)
+        replicas = seen.replicas()
         fatal = next((f for r in replicas if (f := fatal_state(r, probe))), "")
         if fatal:
             raise GivenUp(fatal)
-        return color_problem(world, color, probe)
+        return replicas_problem(world, color, replicas, probe)
 
     try:
         words = world.prober.until(problem, probe.limit_seconds)
     except GivenUp as given_up:
         return str(given_up)
     return f"after {probe.limit_seconds:g} s: {words}" if words else ""
+
+
+class Sighting:
+    """A color's containers, looked at again twice a second: asking them is cheap, looking is not."""
+
+    EVERY = 0.5
+
+    def __init__(self, world: World, color: Color) -> None:
+        self.world = world
+        self.color = color
+        self.found: tuple[Replica, ...] = ()
+        self.looked = -self.EVERY
+
+    def replicas(self) -> tuple[Replica, ...]:
+        now = self.world.clock.monotonic()
+        if not self.found or now - self.looked >= self.EVERY:
+            self.found, self.looked = self.world.stack.replicas(self.color), now
+        return self.found
 
 
 class GivenUp(Exception):
@@ -84,7 +104,11 @@ def fatal_state(replica: Replica, probe: Probe) -> str:
 
 def color_problem(world: World, color: Color, probe: Probe) -> str:
     """The first routed replica that does not pass a probe, asked once."""
-    routed = routed_replicas(world, color)
+    return replicas_problem(world, color, world.stack.replicas(color), probe)
+
+
+def replicas_problem(world: World, color: Color, replicas: Sequence[Replica], probe: Probe) -> str:
+    routed = routed_among(world, color, replicas)
     if not routed:
         return f"{color} has no running container of {world.settings.routed}"
     for replica in routed:
@@ -109,7 +133,7 @@ def container_problem(world: World, color: Color) -> str:
 
 def smoke_directly(world: World, color: Color, release: Release) -> str:
     """The smoke tests against every routed replica."""
-    for replica in routed_replicas(world, color):
+    for replica in routed_among(world, color, world.stack.replicas(color)):
         for test in world.settings.smoke:
             answer = ask(world, replica, test.path, test.max_seconds)
             problem = smoke_problem(test, answer, release.version)
@@ -177,9 +201,10 @@ def bare(version: object) -> str:
     return str(version).removeprefix("v")
 
 
-def routed_replicas(world: World, color: Color) -> list[Replica]:
+def routed_among(world: World, color: Color, replicas: Sequence[Replica]) -> list[Replica]:
+    """The running containers of the service that takes the traffic."""
     name = f"{world.settings.routed}-{color}"
-    return [r for r in world.stack.replicas(color) if r.service == name and r.running and r.address]
+    return [r for r in replicas if r.service == name and r.running and r.address]
 
 
 def ask(world: World, replica: Replica, path: str, timeout: float) -> Answer:

@@ -123,7 +123,7 @@ def used_volumes(services: Any) -> set[str]:
 
 
 def externals(model: Mapping[str, Any], kind: str, keys: set[str]) -> dict[str, Any]:
-    """The user's networks or volumes by their real names, as things that Compose must not manage."""
+    """The user's networks or volumes by their real names; Compose must not manage them here."""
     return {key: {"external": True, "name": model[kind][key]["name"]} for key in sorted(keys)}
 
 

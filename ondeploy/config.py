@@ -134,7 +134,7 @@ def validate(tree: dict[str, Any], env: str, path: Path) -> Settings:
 
 
 def describe(problem: Any) -> str:
-    """One pydantic error as «key path: what is wrong»; the value is left out, it may be a secret."""
+    """One pydantic error as «key path: what is wrong», without the value: it may be a secret."""
     location = tuple(problem["loc"])
     where = key_path(location)
     if problem["type"] == "extra_forbidden":

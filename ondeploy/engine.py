@@ -6,6 +6,7 @@ answers in 10-50 ms and speaks to local, ssh:// and context engines alike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -122,10 +123,8 @@ class PipeShell:
         """End the shell; a container of its own goes with it."""
         with self._turn:
             if self._process.stdin and not self._process.stdin.closed:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     self._process.stdin.close()
-                except BrokenPipeError:
-                    pass
             try:
                 self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:

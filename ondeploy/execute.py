@@ -1,4 +1,4 @@
-"""Carries out a plan: journal, do, and on any failure undo in reverse; always ends in an Outcome."""
+"""Carries out a plan: journal, do, and on failure undo in reverse; ends in an Outcome always."""
 
 from __future__ import annotations
 

@@ -32,6 +32,12 @@ for run in $(ls runs 2>/dev/null | tail -n {limit}); do
 done
 """
 
+PRUNE = """
+n=0
+for run in $(ls runs | head -n -{keep}); do rm "runs/$run"; n=$((n + 1)); done
+echo $n
+"""
+
 
 class VolumeJournal:
     """Journals on the state volume."""
@@ -67,8 +73,7 @@ class VolumeJournal:
 
     def prune(self, keep: int) -> int:
         """Remove all but the newest journals; how many went."""
-        script = f'n=0; for run in $(ls runs | head -n -{int(keep)}); do rm "runs/$run"; n=$((n+1)); done; echo $n'
-        return int(self.volume.locked(script).text.strip() or 0)
+        return int(self.volume.locked(PRUNE.format(keep=int(keep))).text.strip() or 0)
 
 
 def events_in(text: str) -> list[dict[str, Any]]:

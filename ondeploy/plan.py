@@ -31,7 +31,7 @@ from ondeploy.steps import (
 )
 
 UP = ("healthy", "running", "starting")
-FIRST_RELEASE = "a first release is not baked: there is no traffic to judge and nothing to go back to"
+FIRST_RELEASE = "a first release is not baked: there is nothing to go back to"
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ def cold_rollback(
         ),
         notes=(
             *router_notes(snapshot),
-            f"cold: {run.version} no longer runs; it is started from the image recorded by {run.id}",
+            f"cold: {run.version} is started from the image that {run.id} recorded",
         ),
     )
 

@@ -11,8 +11,10 @@ from ondeploy.ports import Answer, Clock
 if TYPE_CHECKING:
     import httpx
 
-FIRST_WAIT = 0.01
-LONGEST_WAIT = 0.25
+WAIT_SHARE = 0.02
+SHORTEST_WAIT, LONGEST_WAIT = 0.01, 0.5
+"""A wait is 2 % of the time waited so far, within these bounds (seconds): asking costs a release
+at most 2 % of its own start, and a slow one is not asked thousands of times."""
 BODY_LIMIT = 1_000_000
 
 
@@ -37,22 +39,28 @@ class HttpProber:
         return Answer(reply.status_code, seconds, text, dict(reply.headers))
 
     def until(self, problem: Callable[[], str], limit: float) -> str:
-        """Ask until there is no problem, soon and then less often; the last problem after `limit`.
-
-        The first wait is 10 ms and each is twice the one before, up to 250 ms, so that a release
-        that is ready waits for nobody.
-        """
+        """Ask until there is no problem, soon and then less often; the last problem after `limit`."""
         import tenacity  # noqa: PLC0415
 
         started = self.clock.monotonic()
+
+        def elapsed() -> float:
+            return self.clock.monotonic() - started
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(bool),
-            wait=tenacity.wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-            stop=lambda _: self.clock.monotonic() - started >= limit,
+            wait=lambda _: min(max(WAIT_SHARE * elapsed(), SHORTEST_WAIT), LONGEST_WAIT),
+            stop=lambda _: elapsed() >= limit,
             sleep=self.clock.sleep,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else "",
         )
         return str(retrying(problem))
+
+    def prepare(self) -> None:
+        """Load what the first request needs, while something else is being waited for."""
+        import tenacity  # noqa: F401, PLC0415
+
+        _ = self._client
 
     @cached_property
     def _client(self) -> httpx.Client:

@@ -23,7 +23,8 @@ STALE_SCRAPES = 3
 QUERY = (
     'label_replace(sum by (instance) ({requests}), "ondeploy", "total", "", "")'
     ' or label_replace(sum by (instance) ({errors}), "ondeploy", "bad", "", "")'
-    ' or label_replace(max by (instance) (time() - timestamp({requests})), "ondeploy", "age", "", "")'
+    " or label_replace("
+    'max by (instance) (time() - timestamp({requests})), "ondeploy", "age", "", "")'
 )
 
 
@@ -35,7 +36,7 @@ class PrometheusMetrics:
         self.prober = prober
 
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
-        """Requests and errors of a release per instance, cumulative; NoData says why there are none."""
+        """Requests and errors of a release per instance, cumulative; NoData says why none."""
         options = self.settings.prometheus
         query = query_for(self.settings, color, version)
         url = f"{options.url}/api/v1/query?{urlencode({'query': query})}"

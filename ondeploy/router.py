@@ -44,7 +44,8 @@ STAGE = """
 rm -rf generations/{n} && mkdir -p generations/{n}/certs flags || exit 1
 chmod 700 generations/{n}/certs
 {certs}
-printf '%s' {config} > generations/{n}/nginx.conf && printf '%s\\n' {state} > generations/{n}/state.json
+printf '%s' {config} > generations/{n}/nginx.conf || exit 1
+printf '%s\\n' {state} > generations/{n}/state.json
 """
 
 ACTIVATE = """
@@ -62,7 +63,9 @@ ln -sfn {expected} .current && mv -T .current current
 """
 
 DRAINING = """
-for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < "$p" 2>/dev/null; echo; done | grep -c 'shutting down'
+for p in /proc/[0-9]*/cmdline; do
+  tr '\\0' ' ' < "$p" 2>/dev/null; echo
+done | grep -c '[s]hutting down'
 exit 0
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
+MARKS = (LABEL + "project", LABEL + "color", COMPOSE_PROJECT)
+"""The labels by which containers are found; never by name."""
 
 
 class ComposeStack:
@@ -46,9 +48,9 @@ class ComposeStack:
 
     def observe(self) -> tuple[Mapping[Color, Slot], Mapping[str, str]]:
         """The colors that have containers, and the state of every service of the user's project."""
+        project = self.settings.project
         containers = self._inspect(
-            [f"label={LABEL}project={self.settings.project}"],
-            [f"label={COMPOSE_PROJECT}={self.settings.project}"],
+            lambda marks: project in (marks[LABEL + "project"], marks[COMPOSE_PROJECT])
         )
         colored = [c for c in containers if label(c, LABEL + "color")]
         slots = {
@@ -60,8 +62,12 @@ class ComposeStack:
         return slots, platform
 
     def replicas(self, color: Color) -> tuple[Replica, ...]:
-        slots, _ = self.observe()
-        return slots[color].replicas if color in slots else ()
+        """The containers of a color, inspected now."""
+        wanted = (self.settings.project, str(color))
+        mine = self._inspect(
+            lambda marks: (marks[LABEL + "project"], marks[LABEL + "color"]) == wanted
+        )
+        return slot_of(color, mine, self.settings).replicas if mine else ()
 
     def build(self, model: Mapping[str, Any], images: Mapping[str, str]) -> None:
         """Build images (service -> tag) with bake, from the model's own `build:` sections."""
@@ -130,15 +136,18 @@ class ComposeStack:
 
     def remove(self, color: Color) -> None:
         """Stop and remove every container of a color; each has its own grace to finish."""
-        ids = self._ids(
-            [f"label={LABEL}project={self.settings.project}", f"label={LABEL}color={color}"]
-        )
         # Also those that Compose was about to rename when it was killed: found by its own label.
-        ids += self._ids([f"label={COMPOSE_PROJECT}={project_name(self.settings, color)}"])
-        unique = list(dict.fromkeys(ids))
-        if unique:
-            self.docker.attempt("stop", *self._grace(), *unique)
-            self.docker.run("rm", "--force", "--volumes", *unique)
+        project = project_name(self.settings, color)
+        wanted = (self.settings.project, str(color))
+        ids = self._ids(
+            lambda marks: (
+                marks[COMPOSE_PROJECT] == project
+                or (marks[LABEL + "project"], marks[LABEL + "color"]) == wanted
+            )
+        )
+        if ids:
+            self.docker.attempt("stop", *self._grace(), *ids)
+            self.docker.run("rm", "--force", "--volumes", *ids)
 
     def log_tail(self, color: Color, lines: int) -> str:
         """The last lines that a color's containers wrote."""
@@ -149,18 +158,21 @@ class ComposeStack:
         seconds = self.settings.stop_seconds
         return [f"--time={seconds}"] if seconds else []
 
-    def _ids(self, filters: Sequence[str]) -> list[str]:
-        words = [word for entry in filters for word in ("--filter", entry)]
-        return self.docker.run("ps", "--all", "--quiet", "--no-trunc", *words).split()
+    def _ids(self, wanted: Callable[[Mapping[str, str]], bool]) -> list[str]:
+        """The containers whose labels are wanted, running or not: one call for all of them."""
+        columns = "\t".join(["{{.ID}}", *(f'{{{{.Label "{name}"}}}}' for name in MARKS)])
+        listed = self.docker.run("ps", "--all", "--no-trunc", "--format", columns)
+        rows = [line.split("\t") for line in listed.splitlines()]
+        return [row[0] for row in rows if wanted(dict(zip(MARKS, row[1:], strict=True)))]
 
-    def _inspect(self, *groups: Sequence[str]) -> list[dict[str, Any]]:
-        """Every container that matches one of the groups of filters, inspected in one call."""
-        ids = list(dict.fromkeys(i for group in groups for i in self._ids(group)))
+    def _inspect(self, wanted: Callable[[Mapping[str, str]], bool]) -> list[dict[str, Any]]:
+        """Every container whose labels are wanted, inspected in one call."""
+        ids = self._ids(wanted)
         if not ids:
             return []
         reply = self.docker.attempt("inspect", "--type=container", *ids)
         if reply.code != 0:  # one of them went away in between: look again
-            return self._inspect(*groups)
+            return self._inspect(wanted)
         return [dict(entry) for entry in json.loads(reply.text)]
 
     def _user_files(self, version: str) -> DockerClient:

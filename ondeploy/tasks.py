@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -52,7 +52,8 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Release a version blue-green: start, prove, shift, watch; undo if anything fails."""
-    act("deploy", config, env, json, dry_run, version=version, image=image, force=force)
+    where = Where(config, env, json)
+    act("deploy", where, dry_run=dry_run, version=version, image=image, force=force)
 
 
 @task(
@@ -72,19 +73,19 @@ def rollback(
     json: bool = False,
 ) -> None:
     """Return to the previous release: within a second while it is warm."""
-    act("rollback", config, env, json, dry_run, version=to)
+    act("rollback", Where(config, env, json), dry_run=dry_run, version=to)
 
 
 @task(auto_shortflags=False, help=COMMON)
 def recover(_: Context, env: str = "prod", config: str = CONFIG, json: bool = False) -> None:
     """Finish or undo what a killed run left."""
-    act("recover", config, env, json, dry_run=False)
+    act("recover", Where(config, env, json))
 
 
 @task(auto_shortflags=False, help=COMMON)
 def status(_: Context, env: str = "prod", config: str = CONFIG, json: bool = False) -> None:
     """Show what runs, which color has the traffic, who holds the lease."""
-    with_world("status", config, env, json, "read", show_status)
+    with_world("status", Where(config, env, json), "read", show_status)
 
 
 @task(auto_shortflags=False, help={**COMMON, "limit": "how many runs (default: 20)"})
@@ -92,30 +93,37 @@ def history(
     _: Context, limit: int = 20, env: str = "prod", config: str = CONFIG, json: bool = False
 ) -> None:
     """Show the last runs, oldest first."""
-    with_world("history", config, env, json, "read", lambda w, j: show_history(w, j, limit))
+    with_world("history", Where(config, env, json), "read", lambda w, j: show_history(w, j, limit))
 
 
 @task(auto_shortflags=False, help=COMMON)
 def unlock(_: Context, env: str = "prod", config: str = CONFIG, json: bool = False) -> None:
     """Remove the lease of a run that is known to be dead."""
-    with_world("unlock", config, env, json, "read", show_unlock)
+    with_world("unlock", Where(config, env, json), "read", show_unlock)
 
 
 @task(auto_shortflags=False, help=COMMON)
 def prune(_: Context, env: str = "prod", config: str = CONFIG, json: bool = False) -> None:
     """Stop the warm standby; remove old configurations, journals and images."""
-    with_world("prune", config, env, json, "write", show_prune)
+    with_world("prune", Where(config, env, json), "write", show_prune)
 
 
 namespace = Collection(deploy, rollback, recover, status, history, unlock, prune)
 
 
-def act(  # noqa: PLR0913
+class Where(NamedTuple):
+    """What every task is told: which file, which environment, and in what form to answer."""
+
+    config: str
+    env: str
+    as_json: bool
+
+
+def act(
     command: str,
-    config: str,
-    env: str,
-    as_json: bool,
-    dry_run: bool,
+    where: Where,
+    *,
+    dry_run: bool = False,
     version: str = "",
     image: str = "",
     force: bool = False,
@@ -123,7 +131,7 @@ def act(  # noqa: PLR0913
     """Carry out a command that changes something, or show its plan, and exit with its code."""
 
     def story(world: World, as_json: bool) -> int:
-        request = checked(command, version, env, image, force)
+        request = checked(command, version, where.env, image, force)
         if dry_run:
             return show_plan(world, request, as_json)
         from ondeploy import commands  # noqa: PLC0415
@@ -132,26 +140,22 @@ def act(  # noqa: PLR0913
             outcome: Outcome = getattr(commands, command)(world, request)
         return show_outcome(outcome, as_json)
 
-    with_world(command, config, env, as_json, "look" if dry_run else "write", story)
+    with_world(command, where, "look" if dry_run else "write", story)
 
 
 def with_world(
-    command: str,
-    config: str,
-    env: str,
-    as_json: bool,
-    reach: Reach,
-    story: Callable[[World, bool], int],
+    command: str, where: Where, reach: Reach, story: Callable[[World, bool], int]
 ) -> None:
     """The one place where errors become exit codes: never a traceback."""
     try:
         from ondeploy.bootstrap import build  # noqa: PLC0415
 
-        code = story(build(Path(config), env, os.environ, say, reach), as_json)
+        world = build(Path(where.config), where.env, os.environ, say, reach)
+        code = story(world, where.as_json)
     except OndeployError as error:
         from ondeploy import report  # noqa: PLC0415
 
-        if as_json:
+        if where.as_json:
             print(report.error_json(command, error))
         print(report.error_text(error), file=sys.stderr)
         raise Exit(code=error.code) from None

@@ -11,6 +11,7 @@ Layout, below /ondeploy in the nginx container:
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Literal
 
 from ondeploy.colors import LABEL, STATE_TARGET
 from ondeploy.engine import Docker
-from ondeploy.errors import EngineError
+from ondeploy.errors import EngineError, OndeployError
 from ondeploy.ports import Reply, Shell
 
 Reach = Literal["look", "read", "write"]
@@ -76,6 +77,11 @@ class StateVolume:
             self._opened()
         if not self.inside_nginx:
             raise EngineError("nginx does not run", "look at its log: docker compose logs nginx")
+
+    def prepare(self) -> None:
+        """Begin to open the shell; whoever needs it first hears of a failure."""
+        with contextlib.suppress(OndeployError):
+            self._opened()
 
     def reachable(self) -> bool:
         """A shell can be had with the present reach."""
