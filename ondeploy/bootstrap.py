@@ -33,7 +33,7 @@ def build(
     settings = config.load(path, env, environ)
     signals = Signals()
     clock = SystemClock(signals)
-    docker = Docker(settings.timeout_seconds)
+    docker = Docker(settings.timeout_seconds, environ)
     stack = ComposeStack(settings, docker)
     prober = HttpProber(clock)
     volume = StateVolume(

@@ -73,7 +73,7 @@ def wait_for_color(world: World, color: Color, probe: Probe) -> str:
 
 
 class Sighting:
-    """A color's containers, looked at again twice a second: asking them is cheap, looking is not."""
+    """A color's containers, looked up twice a second: asking them is cheap, looking is not."""
 
     EVERY = 0.5
 

@@ -32,8 +32,10 @@ HISTORY = 50
 
 def deploy(world: World, request: Request) -> Outcome:
     """Take the service to another version; undo everything if anything fails."""
-    with ThreadPoolExecutor(1) as pool:
-        resolving = pool.submit(world.stack.resolve, request.version)  # while the lease is taken
+    with ThreadPoolExecutor(2) as pool:
+        # Both while the lease is taken: neither changes anything.
+        resolving = pool.submit(world.stack.resolve, request.version)
+        pool.submit(world.stack.prepare)
         with leased(world, request) as lease:
             snapshot = recovered(world, observe(world), lease)
             plan = plan_deploy(world.settings, resolving.result(), snapshot, request)

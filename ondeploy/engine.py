@@ -13,7 +13,7 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ondeploy.errors import EngineError
 from ondeploy.ports import Reply
@@ -28,28 +28,44 @@ UNREACHABLE = (
 class Docker:
     """One engine, as the `docker` client reaches it (DOCKER_HOST and contexts included)."""
 
-    def __init__(self, timeout: float, client: Sequence[str] = ("docker",)) -> None:
+    def __init__(
+        self, timeout: float, environ: Mapping[str, str], client: Sequence[str] = ("docker",)
+    ) -> None:
         self.timeout = timeout
+        self.environ = environ
         self.client = tuple(client)
 
-    def run(self, *args: str, timeout: float | None = None, stdin: bytes | None = None) -> str:
-        """Standard output of one docker command; EngineError if it fails or takes too long."""
-        reply = self.attempt(*args, timeout=timeout, stdin=stdin)
+    def run(
+        self,
+        *args: str,
+        timeout: float | None = None,
+        stdin: bytes | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> str:
+        """Standard output of one docker command; EngineError if it fails or takes too long.
+
+        `variables` are set for this command on top of the environment that ondeploy was given.
+        """
+        reply = self.attempt(*args, timeout=timeout, stdin=stdin, variables=variables)
         if reply.code != 0:
             raise refused(args, reply.text)
         return reply.text
 
     def attempt(
-        self, *args: str, timeout: float | None = None, stdin: bytes | None = None
+        self,
+        *args: str,
+        timeout: float | None = None,
+        stdin: bytes | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Reply:
         """Like `run`, but a non-zero exit is an answer: its text is standard error."""
-        done = self._finished(args, timeout or self.timeout, stdin or b"")
+        done = self._finished(args, timeout or self.timeout, stdin or b"", variables)
         words = done.stdout if done.returncode == 0 else done.stderr
         return Reply(done.returncode, words.decode(errors="replace"))
 
     def logs(self, container: str, *options: str) -> str:
         """What a container wrote to both of its streams."""
-        done = self._finished(["logs", *options, container], self.timeout, b"")
+        done = self._finished(["logs", *options, container], self.timeout)
         return (done.stdout + done.stderr).decode(errors="replace").strip()
 
     def shell(self, container: str) -> PipeShell:
@@ -66,12 +82,17 @@ class Docker:
         return PipeShell([*self.client, *program], self.timeout)
 
     def _finished(
-        self, args: Sequence[str], limit: float, stdin: bytes
+        self,
+        args: Sequence[str],
+        limit: float,
+        stdin: bytes = b"",
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(
                 [*self.client, *args],
                 input=stdin,
+                env={**self.environ, **(variables or {})},
                 capture_output=True,
                 timeout=limit,
                 check=False,

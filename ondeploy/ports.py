@@ -57,6 +57,9 @@ class Shell(Protocol):
 class Stack(Protocol):
     """Compose: the services around the release, and the colors."""
 
+    def prepare(self) -> None:
+        """Load what `up` will need; harmless to leave out."""
+
     def resolve(self, version: str) -> Mapping[str, Any]:
         """The compose model as Compose itself resolves it for a version."""
 

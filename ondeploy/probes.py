@@ -39,7 +39,7 @@ class HttpProber:
         return Answer(reply.status_code, seconds, text, dict(reply.headers))
 
     def until(self, problem: Callable[[], str], limit: float) -> str:
-        """Ask until there is no problem, soon and then less often; the last problem after `limit`."""
+        """Ask until there is no problem, ever less often; the last problem after `limit` s."""
         import tenacity  # noqa: PLC0415
 
         started = self.clock.monotonic()

@@ -39,12 +39,19 @@ class ComposeStack:
 
     def resolve(self, version: str) -> Mapping[str, Any]:
         """The compose model as Compose resolves it; ConfigError in Compose's words if it cannot."""
+        folder, compose = self.settings.folder, self.settings.compose
+        files = [f"--file={folder / name}" for name in compose.files]
+        env_files = [f"--env-file={folder / name}" for name in compose.env_files]
+        words = [*files, *env_files, f"--project-name={compose.project}", "config", "--format=json"]
         try:
-            with spoken():
-                model: Any = self._user_files(version).compose.config(return_json=True)
+            text = self.docker.run("compose", *words, variables=self._variables(version))
         except EngineError as error:
             raise ConfigError(f"the compose files do not resolve: {error.message}") from None
-        return dict(model)
+        return dict(json.loads(text))
+
+    def prepare(self) -> None:
+        """Load what `up` will need, while something else is being waited for."""
+        import python_on_whales  # noqa: F401, PLC0415
 
     def observe(self) -> tuple[Mapping[Color, Slot], Mapping[str, str]]:
         """The colors that have containers, and the state of every service of the user's project."""
@@ -181,11 +188,14 @@ class ComposeStack:
         env_files = [folder / name for name in self.settings.compose.env_files]
         return self._client(
             self.settings.timeout_seconds,
-            {self.settings.release.version_variable: version} if version else {},
+            self._variables(version),
             compose_files=files,
             compose_env_files=env_files,
             compose_project_name=self.settings.project,
         )
+
+    def _variables(self, version: str) -> dict[str, str]:
+        return {self.settings.release.version_variable: version} if version else {}
 
     def _client(
         self, limit: float, variables: Mapping[str, str] | None = None, **options: Any

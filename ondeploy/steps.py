@@ -7,6 +7,7 @@ a `do` that failed half way, and twice: recovery calls it without knowing how fa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -108,19 +109,24 @@ class CheckPlatform:
         )
 
     def do(self, run: Run) -> str:
-        problem = checks.platform_problem(run.world, self.services) or checks.failed_check(
-            run.world
-        )
+        with ThreadPoolExecutor(3) as pool:
+            platform = pool.submit(checks.platform_problem, run.world, self.services)
+            check = pool.submit(checks.failed_check, run.world)
+            active = pool.submit(self._active_problem, run.world)
+        problem = platform.result() or check.result()
         if problem:
             raise PreflightFailed(problem, "invoke status; docker compose logs shows why")
-        if self.active:
-            unwell = checks.color_problem(run.world, self.active, checks.liveness(run.world))
-            if unwell:
-                raise PreflightFailed(
-                    f"the active release in {self.active} is not healthy: {unwell}",
-                    "mend it, or release over it with --force",
-                )
+        if active.result():
+            raise PreflightFailed(
+                f"the active release in {self.active} is not healthy: {active.result()}",
+                "mend it, or release over it with --force",
+            )
         return ""
+
+    def _active_problem(self, world: World) -> str:
+        if self.active is None:
+            return ""
+        return checks.color_problem(world, self.active, checks.liveness(world))
 
     def undo(self, run: Run) -> None:
         """Nothing was changed."""
