@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from ondeploy import checks
 from ondeploy.analysis import AbsoluteTest, Reading, Verdict, explain, judge_bake
-from ondeploy.errors import AnalysisFailed, ReleaseUnhealthy
+from ondeploy.errors import AnalysisFailed, EngineError, ReleaseUnhealthy
 from ondeploy.model import Color
 from ondeploy.ports import NoData
 from ondeploy.world import World
 
 SAY_EVERY = 10.0
+BLIND_SECONDS = 15.0
+"""So long may the engine be silent before its silence counts as the release's failure."""
 
 
 def bake(world: World, color: Color, version: str, before: Reading) -> str:
@@ -64,13 +66,27 @@ class Watch:
         self.health = Health()
         self.words = "nothing was read yet"
         self.said = -SAY_EVERY
+        self.seen = 0.0
 
     def look(self, elapsed: float, needed: float) -> Verdict:
         """One look at everything; raises ReleaseUnhealthy for what needs no statistics."""
-        self._check_containers()
-        self._check_liveness()
+        try:
+            self._check_containers()
+            self._check_liveness()
+            self.seen = elapsed
+        except EngineError as error:
+            if elapsed - self.seen > BLIND_SECONDS:
+                raise
+            self.words = f"the engine does not answer: {error.message}"
+            return Verdict.INCONCLUSIVE
+        if self.world.settings.prometheus is None:
+            self.words = "probes and containers; no metrics are configured"
+            return Verdict.PASS if elapsed >= needed else Verdict.INCONCLUSIVE
+        return self._judge(elapsed, needed)
+
+    def _judge(self, elapsed: float, needed: float) -> Verdict:
+        """Count what is new since the last look, and ask the judge."""
         data = self.world.metrics.counts(self.color, self.version)
-        minimum = self.world.settings.bake.min_requests
         current = not isinstance(data, NoData)
         if isinstance(data, NoData):
             self.words = f"{data.reason}; {explain(self.test)}"
@@ -78,13 +94,14 @@ class Watch:
             self.reading, fresh = self.reading.new(data)
             self.test = self.test.add(fresh)
             self.words = explain(self.test)
+        minimum = self.world.settings.bake.min_requests
         if current and elapsed >= needed and self.test.total < minimum:
             self.words += f"; {minimum - self.test.total:.0f} more requests are needed"
         return judge_bake(self.test, elapsed, needed, minimum, current)
 
     def report(self, elapsed: float, needed: float) -> None:
         """A line now and then, sooner when the time is over and the verdict is not in."""
-        if elapsed - self.said >= SAY_EVERY:
+        if elapsed - self.said >= SAY_EVERY or self.said < needed <= elapsed:
             self.said = elapsed
             held = " - held: inconclusive" if elapsed >= needed else ""
             self.world.say(f"bake {elapsed:.0f}/{needed:.0f} s{held}: {self.words}")

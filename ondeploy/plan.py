@@ -286,7 +286,8 @@ def bake_steps(settings: Settings, target: Color, active: Color | None) -> tuple
     """The watch, and then the wait for the last request of the previous release."""
     if active is None:
         return ()
-    return (Bake(target, settings.bake.minutes, settings.bake.error_rate_percent), Drain())
+    limit = settings.bake.error_rate_percent if settings.prometheus else None
+    return (Bake(target, settings.bake.minutes, limit), Drain())
 
 
 def warm_rollback(snapshot: Snapshot, target: Color) -> Plan:
@@ -345,9 +346,11 @@ def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | No
     """The journal of the newest release that can be gone back to."""
     now = snapshot.release(active)
     for run in reversed(snapshot.history):
-        released = run.outcome == "succeeded" and run.command in ("deploy", "rollback")
-        different = now is None or run.version != now.version
-        if released and run.images and (run.version == version if version else different):
+        if run.outcome != "succeeded" or run.command not in ("deploy", "rollback"):
+            continue
+        if not version and (now is None or run.version != now.version):
+            version = run.version
+        if run.images and run.version == version:  # a warm rollback recorded no images itself
             return run
     return None
 

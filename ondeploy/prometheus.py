@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from ondeploy.analysis import Counts
 from ondeploy.model import Color
 from ondeploy.ports import NoData, Prober
-from ondeploy.settings import Settings
+from ondeploy.settings import Prometheus, Settings
 
 STALE_SCRAPES = 3
 
@@ -38,7 +38,9 @@ class PrometheusMetrics:
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
         """Requests and errors of a release per instance, cumulative; NoData says why none."""
         options = self.settings.prometheus
-        query = query_for(self.settings, color, version)
+        if options is None:
+            return NoData("no Prometheus is configured")
+        query = query_for(options, color, version)
         url = f"{options.url}/api/v1/query?{urlencode({'query': query})}"
         answer = self.prober.get(url, timeout=options.timeout_seconds)
         if answer.status == 0:
@@ -50,9 +52,8 @@ class PrometheusMetrics:
         return counts_in(body, STALE_SCRAPES * options.scrape_seconds)
 
 
-def query_for(settings: Settings, color: Color, version: str) -> str:
+def query_for(options: Prometheus, color: Color, version: str) -> str:
     """The one query, with the release's color and version filled in."""
-    options = settings.prometheus
     pattern = version_pattern(version)
     filled = {
         "requests": options.requests.replace("{color}", color).replace("{version}", pattern),

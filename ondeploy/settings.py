@@ -237,7 +237,9 @@ class Settings(Section):
     smoke: tuple[SmokeTest, ...] = ()
     router: Router = Router()
     bake: Bake = Bake()
-    prometheus: Prometheus = Prometheus()
+    prometheus: Prometheus | None = Field(
+        Prometheus(), description="null: no metrics; the bake watches probes and containers alone"
+    )
     platform: Platform = Platform()
     checks: tuple[Check, ...] = ()
     lease: Lease = Lease()

@@ -114,7 +114,9 @@ class ComposeStack:
     def start_platform(self, version: str, services: Sequence[str]) -> None:
         """Start services that are missing or stopped; `--no-recreate` leaves what runs alone."""
         with spoken():
-            self._user_files(version).compose.up(
+            # An image that is built or pulled on the way takes its time.
+            limit = self.settings.build_timeout_seconds
+            self._user_files(version, limit).compose.up(
                 list(services), detach=True, dependencies=False, recreate=False, quiet=True
             )
 
@@ -182,12 +184,12 @@ class ComposeStack:
             return self._inspect(wanted)
         return [dict(entry) for entry in json.loads(reply.text)]
 
-    def _user_files(self, version: str) -> DockerClient:
+    def _user_files(self, version: str, limit: float) -> DockerClient:
         folder = self.settings.folder
         files = [folder / name for name in self.settings.compose.files]
         env_files = [folder / name for name in self.settings.compose.env_files]
         return self._client(
-            self.settings.timeout_seconds,
+            limit,
             self._variables(version),
             compose_files=files,
             compose_env_files=env_files,

@@ -170,20 +170,23 @@ class PrepareImages:
         return f"{self.source} {', '.join(sorted(set(self.images.values())))}"
 
     def do(self, run: Run) -> str:
-        stack = run.world.stack
         with run.world.signals.interruptible():
-            if self.source == "build":
-                stack.build(run.model, self.images)
-            for image in sorted(set(self.images.values())):
-                if self.source == "pull" or (
-                    self.source == "pull-if-missing" and not has(run, image)
-                ):
-                    stack.pull(image)
+            built = self._build(run) if self.source == "build" else set()
+            for image in sorted(set(self.images.values()) - built):
+                if self.source == "pull" or (self.source != "local" and not has(run, image)):
+                    run.world.stack.pull(image)
         run.images = {name: self._pin(run, image) for name, image in self.images.items()}
         digest = run.images[run.world.settings.routed]
         run.release = replace(run.release, digest=digest)
         run.journal("image", image=run.release.image, images=run.images)
         return digest[:19]
+
+    def _build(self, run: Run) -> set[str]:
+        """Build what has a `build:` section; a worker may share the routed service's image."""
+        services = run.model["services"]
+        own = {name: image for name, image in self.images.items() if services[name].get("build")}
+        run.world.stack.build(run.model, own)
+        return set(own.values())
 
     def _pin(self, run: Run, image: str) -> str:
         try:
@@ -350,11 +353,14 @@ class Bake:
 
     color: Color
     minutes: float
-    limit_percent: float
+    limit_percent: float | None
+    """None where no Prometheus is configured."""
     name: str = "bake"
 
     @property
     def detail(self) -> str:
+        if self.limit_percent is None:
+            return f"watch its probes and containers for {self.minutes:g} min; there are no metrics"
         return f"watch it for {self.minutes:g} min; roll back above {self.limit_percent:g} % 5xx"
 
     def do(self, run: Run) -> str:
