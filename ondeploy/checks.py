@@ -15,6 +15,7 @@ from ondeploy.world import World
 
 ROUTE_SECONDS = 5.0
 """Longest wait until nginx's resolver (valid=1s) has found the new containers."""
+STARTING = "is starting"
 DIED = ("exited", "dead", "removing")
 
 
@@ -27,6 +28,14 @@ def platform_problem(world: World, services: Sequence[str]) -> str:
             return f"the service {name} is {state}"
     router = world.router.observe()
     return "" if router and router.serving else "nginx does not answer on router.control_url"
+
+
+def settled_platform_problem(world: World, services: Sequence[str], limit: float) -> str:
+    """The same, but a service that is still starting has `limit` seconds to become healthy."""
+    problem = platform_problem(world, services)
+    if not problem.endswith(STARTING):
+        return problem
+    return world.prober.until(lambda: platform_problem(world, services), limit)
 
 
 def failed_check(world: World) -> str:

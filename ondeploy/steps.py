@@ -110,7 +110,9 @@ class CheckPlatform:
 
     def do(self, run: Run) -> str:
         with ThreadPoolExecutor(3) as pool:
-            platform = pool.submit(checks.platform_problem, run.world, self.services)
+            platform = pool.submit(
+                checks.settled_platform_problem, run.world, self.services, PLATFORM_SECONDS
+            )
             check = pool.submit(checks.failed_check, run.world)
             active = pool.submit(self._active_problem, run.world)
         problem = platform.result() or check.result()
