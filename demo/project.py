@@ -1,5 +1,6 @@
 """The demo's own compose project: its variables, its ports, and the removal of all it made."""
 
+import shlex
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from ondeploy import config
 PROJECT = "ondeploy-demo"
 PROJECTS = (PROJECT, *(f"{PROJECT}-{color}" for color in ("blue", "green")))
 CATALOG_IMAGE = "ondeploy-demo/duckdb-catalog:1.0.0"
-STAND_INS = "ondeploy-demo/*"
+STAND_INS = "ondeploy-demo/"
 CONFIG = COMPOSE_FILE.parent / "ondeploy.yml"
 BAKE_SECONDS = 15
 PORTS = {"HTTP_PORT": 8080, "HTTPS_PORT": 8443, "CONTROL_PORT": 8081, "PROMETHEUS_PORT": 9090}
@@ -88,13 +89,20 @@ def published_ports() -> dict[str, int]:
 def prepare_builds(environ: Mapping[str, str], say: Say) -> None:
     """Build the catalog, and the layers that all versions of the app share."""
     say("building the catalog's image and what all versions of the app share")
+    build_from_compose("duckdb-catalog", "catalog", "output=type=docker", environ)
+    build_from_compose("ontology-download", "app", "output=type=cacheonly", environ)
+
+
+def build_from_compose(service: str, folder: str, option: str, environ: Mapping[str, str]) -> None:
+    """Build what the compose file says of a service; bake would look for its folder from here."""
+    options = (option, f"context={COMPOSE_FILE.parent / folder}")
+    sets = [word for each in options for word in ("--set", f"{service}.{each}")]
     bake = ["docker", "buildx", "bake", "--file", str(COMPOSE_FILE), "--progress=plain"]
-    host.run([*bake, "--load", "duckdb-catalog"], env=environ)
-    host.run([*bake, "--set", "*.output=type=cacheonly", "ontology-download"], env=environ)
+    host.run([*bake, *sets, service], env=environ)
 
 
-def remove(say: Say, *, stand_ins: bool = False) -> bool:
-    """Remove all the demo made on the engine; whether there was anything."""
+def remove(*, stand_ins: bool = False) -> str:
+    """Remove all the demo made on the engine; what that was, "" if nothing."""
     volumes = labelled("volume", "ls")
     marks = [f"label=com.docker.compose.project={name}" for name in PROJECTS]
     marks += [f"label=ondeploy.{name}={PROJECT}" for name in ("project", "helper")]
@@ -107,15 +115,12 @@ def remove(say: Say, *, stand_ins: bool = False) -> bool:
     rid(["volume", "rm", "--force"], volumes)
     rid(["image", "rm", "--force"], images)
     counts = {
-        "containers": len(containers),
-        "networks": len(networks),
-        "volumes": len(volumes),
-        "images": len(images),
+        "container": len(containers),
+        "network": len(networks),
+        "volume": len(volumes),
+        "image": len(images),
     }
-    removed = [f"{count} {what}" for what, count in counts.items() if count]
-    if removed:
-        say(f"removed {', '.join(removed)} of an earlier demo")
-    return bool(removed)
+    return ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items() if n)
 
 
 def version_images(*, stand_ins: bool) -> set[str]:
@@ -125,12 +130,14 @@ def version_images(*, stand_ins: bool) -> set[str]:
     pattern = settings.release.image or ""
     made = {pattern.replace("{version}", act.version) for act in ACTS} | {CATALOG_IMAGE}
     if stand_ins:
-        made |= {image for image in present if image.startswith(STAND_INS.rstrip("*"))}
+        made |= {image for image in present if image.startswith(STAND_INS)}
     return made & present
 
 
 def labelled(*command: str) -> set[str]:
-    return set(listed(*command, "--quiet", *filters([f"label=com.docker.compose.project={PROJECT}"])))
+    return set(
+        listed(*command, "--quiet", *filters([f"label=com.docker.compose.project={PROJECT}"]))
+    )
 
 
 def filters(marks: list[str]) -> list[str]:
@@ -148,7 +155,5 @@ def rid(command: list[str], names: set[str]) -> None:
 
 def shell_lines(environ: Mapping[str, str], root: Path) -> str:
     """What a shell must be told for ondeploy's own commands to find the demo's stack."""
-    import shlex  # noqa: PLC0415
-
     exports = [f"export {name}={shlex.quote(value)}" for name, value in environ.items() if value]
     return "\n".join([f"cd {shlex.quote(str(root))}", *exports])

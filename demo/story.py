@@ -70,7 +70,8 @@ class Played:
     code: int
     outcome: Mapping[str, Any]
     before: str = ""
-    """The active color before it."""
+    """The active color before it, "" if none was."""
+    before_version: str = ""
     target: str = ""
     """The color that the act put its version into."""
     started: float | None = None
@@ -78,6 +79,10 @@ class Played:
     @property
     def active(self) -> str:
         return str(self.outcome.get("active") or "")
+
+    @property
+    def active_version(self) -> str:
+        return str(self.outcome.get("active_version") or "")
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ def problem_of(played: Played) -> str:
     if played.code != act.code:
         reason = outcome.get("reason") or "it gave no reason"
         return f"{act.title}: exit code {played.code} instead of {act.code}: {reason}"
-    if outcome.get("active_version") != act.serves:
-        serves = outcome.get("active_version") or "no version"
+    if played.active_version != act.serves:
+        serves = played.active_version or "no version"
         return f"{act.title}: {serves} has the traffic instead of {act.serves}"
     return ""
 
@@ -213,15 +218,17 @@ def note_of(each: Played, seen: Sequence[Record]) -> str:
         errors = sum(is_injected(record, each) for record in seen)
         seconds, _ = judge_bad(each, seen)
         return (
-            f"{errors} visitors met an error before it was rolled back; "
-            f"{seconds:.1f} s from its first visitor to the last error"
+            f"{errors} visitors met an error before it was rolled back: "
+            f"{seconds:.1f} s from first visitor to last error"
         )
+    if not each.before:
+        return each.act.why
     left = last_answer(seen, each.before)
     if each.act.words[0] != "rollback" or left is None or each.started is None:
-        return each.act.why
+        return f"{each.before_version} stays warm in {each.before}"
     how = "cold" if started_cold(each) else "warm"
     return (
-        f"{how}: the last answer of the version left behind came "
+        f"{how}: the last answer of {each.before_version} came "
         f"{left - each.started:.2f} s after the command began"
     )
 
@@ -266,11 +273,11 @@ def last_line(summary: Summary) -> str:
 
 def table_lines(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The closing table: for each act a line of figures and a line of explanation."""
-    head = f"{'':<3}{'command':<20}{'result':<29}{'took':>8}{'requests':>10}{'failed':>8}"
+    head = f"{'':<3}{'command':<22}{'result':<29}{'took':>7}{'requests':>10}{'failed':>8}"
     lines = [(head, "")]
     for number, each in enumerate(rows, 1):
         figures = (
-            f"{number:<3}{each.title:<20}{each.result:<29}{each.seconds:>6.1f} s"
+            f"{number:<3}{each.title:<22}{each.result:<29}{each.seconds:>5.1f} s"
             f"{figure(each.requests):>10}{figure(each.lost):>8}"
         )
         lines.append((figures, f"   {each.note}"))

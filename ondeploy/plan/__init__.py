@@ -1,0 +1,19 @@
+"""Pure: from what is wanted and what is observed, the ordered steps. What is planned is what runs.
+
+No step decides strategy later; `--dry-run` prints exactly the tuple that a run would carry out.
+"""
+
+from ondeploy.plan.base import Plan
+from ondeploy.plan.deploy import plan_deploy
+from ondeploy.plan.recovery import plan_prune, plan_recovery
+from ondeploy.plan.rollback import RollbackChoice, choose_rollback, plan_rollback
+
+__all__ = [
+    "Plan",
+    "RollbackChoice",
+    "choose_rollback",
+    "plan_deploy",
+    "plan_prune",
+    "plan_recovery",
+    "plan_rollback",
+]

@@ -1,0 +1,58 @@
+"""The plans that tidy up: after a run that never ended, and of a standby no longer wanted."""
+
+from __future__ import annotations
+
+from ondeploy.model import Release, RunSummary, Snapshot, Weights
+from ondeploy.plan.base import Plan, versions_of
+from ondeploy.steps import Drain, RemoveColor, Shift, StageRouter, Step
+
+
+def plan_recovery(snapshot: Snapshot, run: RunSummary) -> Plan:
+    """What an unfinished run left: put traffic on a released version and tidy up.
+
+    A deploy that had not passed its commit point is undone, if the previous color still runs.
+    Otherwise, and for a rollback (both of its versions were released), traffic stays where it is.
+    """
+    state = snapshot.router
+    weights = state.weights if state else Weights.all_to(None)
+    undo = run.command == "deploy" and not run.committed and previous_runs(snapshot, run)
+    home = run.previous if undo else snapshot.active
+    versions = versions_of(snapshot)
+    steps: list[Step] = []
+    if state and (not state.settled or weights != Weights.all_to(home)):
+        after = Weights.all_to(home)
+        steps += [StageRouter(after, state.seamless), Shift(weights, after, versions), Drain()]
+    left = snapshot.slots.get(run.color) if run.color else None
+    if left and left.color is not home and run.started_standby and not run.committed:
+        steps.append(RemoveColor(left.color, left.release.version))
+    release = snapshot.release(home) or Release(run.version, "", "", "")
+    return Plan(
+        command="recover",
+        release=release,
+        target=home,
+        previous=home,
+        steps=tuple(steps),
+        versions=versions,
+        weights=Weights.all_to(home),
+        notes=(f"the run {run.id} («{run.command} {run.version}» by {run.who}) did not finish",),
+    )
+
+
+def previous_runs(snapshot: Snapshot, run: RunSummary) -> bool:
+    slot = snapshot.slots.get(run.previous) if run.previous else None
+    return slot is not None and slot.running
+
+
+def plan_prune(snapshot: Snapshot) -> Plan:
+    """Stop the warm standby, if there is one."""
+    active = snapshot.active
+    standby = snapshot.slots.get(active.other) if active else None
+    return Plan(
+        command="prune",
+        release=snapshot.release(active) or Release("", "", "", ""),
+        target=active,
+        previous=active,
+        steps=(RemoveColor(standby.color, standby.release.version),) if standby else (),
+        versions=versions_of(snapshot),
+        weights=Weights.all_to(active),
+    )

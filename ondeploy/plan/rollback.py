@@ -1,0 +1,141 @@
+"""The plan back to an earlier release: warm or cold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ondeploy.colors import check_model, config_hash
+from ondeploy.errors import UsageError
+from ondeploy.model import Color, Release, RunSummary, Snapshot, Weights
+from ondeploy.plan.base import (
+    Plan,
+    check_traffic_known,
+    platform_steps,
+    router_notes,
+    standby_steps,
+    switch_steps,
+    versions_with,
+)
+from ondeploy.settings import Settings
+from ondeploy.steps import CheckWarm, Finish, PrepareImages, StageRouter
+
+
+@dataclass(frozen=True)
+class RollbackChoice:
+    """Which release to go back to, and how."""
+
+    target: Color
+    version: str
+    warm: bool
+    """It still runs, so going back is a reload; else it starts from the recorded image."""
+    run: RunSummary | None
+
+
+def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
+    """The release that `rollback` means: the one asked for, else the one before the active one.
+
+    Raises UsageError where there is none, naming those that there are.
+    """
+    check_traffic_known(snapshot)
+    active = snapshot.active
+    if active is None:
+        raise UsageError("nothing is released here, so there is nothing to roll back to")
+    run = recorded(snapshot, version, active)
+    standby = snapshot.slots.get(active.other)
+    if (
+        standby
+        and standby.running
+        and standby.release.version
+        == (version or (run.version if run else standby.release.version))
+    ):
+        return RollbackChoice(active.other, standby.release.version, True, run)
+    if run is None:
+        raise UsageError(*no_such_release(snapshot, version))
+    return RollbackChoice(active.other, run.version, False, run)
+
+
+def plan_rollback(
+    settings: Settings, model: Mapping[str, Any], snapshot: Snapshot, choice: RollbackChoice
+) -> Plan:
+    """Back to a release that ran before: warm, a render and a reload; cold, from its image.
+
+    Neither bakes: the release has been in production. A warm one needs no model.
+    """
+    if choice.warm:
+        return warm_rollback(snapshot, choice.target)
+    assert choice.run is not None
+    return cold_rollback(settings, model, snapshot, choice.target, choice.run)
+
+
+def warm_rollback(snapshot: Snapshot, target: Color) -> Plan:
+    state, release = snapshot.router, snapshot.release(target)
+    assert state is not None
+    assert release is not None
+    return Plan(
+        command="rollback",
+        release=release,
+        target=target,
+        previous=target.other,
+        versions=versions_with(snapshot, target, release.version),
+        weights=Weights.all_to(target),
+        steps=(
+            CheckWarm(target),
+            StageRouter(Weights.all_to(target), state.seamless),
+            *switch_steps(snapshot, target),
+            Finish(target, target.other),
+        ),
+        notes=(*router_notes(snapshot), "warm: it still runs, so this is a reload of nginx"),
+    )
+
+
+def cold_rollback(
+    settings: Settings,
+    model: Mapping[str, Any],
+    snapshot: Snapshot,
+    target: Color,
+    run: RunSummary,
+) -> Plan:
+    check_model(model, settings)
+    release = Release(run.version, run.image, "", config_hash(model, settings))
+    return Plan(
+        command="rollback",
+        release=release,
+        target=target,
+        previous=target.other,
+        versions=versions_with(snapshot, target, run.version),
+        weights=Weights.all_to(target),
+        model=model,
+        steps=(
+            *platform_steps(settings, model, snapshot, check_active=False),
+            PrepareImages("local", run.images),
+            *standby_steps(settings, snapshot, target),
+            *switch_steps(snapshot, target),
+            Finish(target, target.other),
+        ),
+        notes=(
+            *router_notes(snapshot),
+            f"cold: {run.version} is started from the image that {run.id} recorded",
+        ),
+    )
+
+
+def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | None:
+    """The journal of the newest release that can be gone back to."""
+    now = snapshot.release(active)
+    for run in reversed(snapshot.history):
+        if run.outcome != "succeeded" or run.command not in ("deploy", "rollback"):
+            continue
+        if not version and (now is None or run.version != now.version):
+            version = run.version
+        if run.images and run.version == version:  # a warm rollback recorded no images itself
+            return run
+    return None
+
+
+def no_such_release(snapshot: Snapshot, version: str) -> tuple[str, str]:
+    versions = {run.version for run in snapshot.history if run.outcome == "succeeded"}
+    known = ", ".join(sorted(versions)) or "none"
+    what = f"{version} was never released here" if version else "there is no earlier release"
+    return f"{what}; released were: {known}", "invoke history lists every run"

@@ -1,0 +1,112 @@
+"""Steps on the services around the release: nginx, the catalog, Prometheus."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ondeploy import checks
+from ondeploy.colors import image_of
+from ondeploy.errors import PreflightFailed
+from ondeploy.model import Color
+from ondeploy.steps.run import Run
+from ondeploy.world import World
+
+PLATFORM_SECONDS = 120.0
+"""Longest wait for nginx, the catalog and the rest to become healthy after they were started."""
+
+
+@dataclass(frozen=True)
+class StartPlatform:
+    """Start the services around the release that do not run; the others are not touched."""
+
+    services: tuple[str, ...]
+    name: str = "start-platform"
+
+    @property
+    def detail(self) -> str:
+        return f"start what does not run: {', '.join(self.services)}"
+
+    def do(self, run: Run) -> str:
+        world = run.world
+        world.router.seed()
+        image = image_of(run.model, world.settings.router.service)
+        for volume, folder in world.settings.platform.files.items():
+            name = run.model["volumes"][volume]["name"]
+            world.stack.fill_volume(name, world.settings.folder / folder, image)
+        world.stack.start_platform(run.release.version, self.services)
+        world.signals.check()
+        with world.signals.interruptible():
+            problem = world.prober.until(
+                lambda: checks.platform_problem(world, self.services), PLATFORM_SECONDS
+            )
+        if problem:
+            raise PreflightFailed(problem, "docker compose logs shows why")
+        return ""
+
+    def undo(self, run: Run) -> None:
+        """The platform stays: it holds no release, and what comes next needs it."""
+
+
+@dataclass(frozen=True)
+class CheckPlatform:
+    """Pre-deployment checks: the platform is healthy, the active release answers."""
+
+    active: Color | None
+    services: tuple[str, ...]
+    name: str = "check-platform"
+
+    @property
+    def detail(self) -> str:
+        return f"{', '.join(self.services)} healthy" + (
+            f"; the active color {self.active} healthy" if self.active else ""
+        )
+
+    def do(self, run: Run) -> str:
+        with ThreadPoolExecutor(3) as pool:
+            platform = pool.submit(
+                checks.settled_platform_problem, run.world, self.services, PLATFORM_SECONDS
+            )
+            check = pool.submit(checks.failed_check, run.world)
+            active = pool.submit(self._active_problem, run.world)
+        problem = platform.result() or check.result()
+        if problem:
+            raise PreflightFailed(problem, "invoke status; docker compose logs shows why")
+        if active.result():
+            raise PreflightFailed(
+                f"the active release in {self.active} is not healthy: {active.result()}",
+                "mend it, or release over it with --force",
+            )
+        return ""
+
+    def _active_problem(self, world: World) -> str:
+        if self.active is None:
+            return ""
+        return checks.color_problem(world, self.active, checks.liveness(world))
+
+    def undo(self, run: Run) -> None:
+        """Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class CheckWarm:
+    """The warm release answers; asked once, since a rollback has no time to lose."""
+
+    color: Color
+    name: str = "check-warm"
+
+    @property
+    def detail(self) -> str:
+        return f"the warm release in {self.color} is alive"
+
+    def do(self, run: Run) -> str:
+        problem = checks.color_problem(run.world, self.color, checks.liveness(run.world))
+        if problem:
+            raise PreflightFailed(
+                f"the warm release in {self.color} is not healthy: {problem}",
+                "invoke prune, then invoke rollback starts it afresh",
+            )
+        return ""
+
+    def undo(self, run: Run) -> None:
+        """Nothing was changed."""

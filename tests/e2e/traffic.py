@@ -1,0 +1,35 @@
+"""The load of the stories: every way in which a release can lose a request, at a modest rate."""
+
+from __future__ import annotations
+
+from demo.load import Profile, Traffic
+
+GET = "/api/ontologies"
+POST = "/api/ontologies/go/verify"
+COLOR = "X-Ondeploy-Color"
+
+MIXED = Profile(
+    (
+        Traffic("get", GET, connections=8, rate=80),
+        Traffic("post", POST, "POST", connections=8, rate=40, body=512),
+        Traffic("fresh", GET, connections=4, rate=20, keepalive=False),
+        Traffic("slow", "/api/slow?seconds=1", connections=2, timeout=20),
+        Traffic("upload", POST, "POST", connections=2, body=2048, trickle=1, timeout=20),
+    ),
+    seconds=600,
+    version_header=COLOR,
+)
+
+PROOF = Profile(
+    (
+        Traffic("keepalive-get", GET, connections=24, rate=500),
+        Traffic("keepalive-post", POST, "POST", connections=16, rate=250, body=512),
+        Traffic("fresh-get", GET, connections=8, rate=80, keepalive=False),
+        Traffic("long", "/api/slow?seconds=6", connections=3, timeout=20),
+        Traffic("upload", POST, "POST", connections=3, body=4096, trickle=6, timeout=20),
+    ),
+    seconds=900,
+    version_header=COLOR,
+)
+
+__all__ = ["COLOR", "GET", "MIXED", "POST", "PROOF", "Profile", "Traffic"]
