@@ -344,13 +344,16 @@ class Board:
         scene = self._scene
         seconds = f"{time.monotonic() - self._step_started:.0f} s"
         if scene.given_up:
-            undoing = Text(f"undoing every step, the last one first  {seconds}")
+            undoing = Text(f"{seconds}  undoing every step, the last one first")
             return [Text(scene.words, style="red"), undoing]
         if scene.current is None:
             return [Text("looking once more where the traffic is")]
         name, detail = scene.current["name"], scene.current["detail"]
-        line = Text(f"{name}  ", style="cyan").append(f"{detail}  ", style="default")
-        return [line.append(seconds, style="dim"), Text(scene.words.partition(" ")[2], style="dim")]
+        line = Text(f"{name}  ", style="cyan").append(f"{seconds}  ", style="dim")
+        return [
+            line.append(detail, style="default"),
+            Text(scene.words.partition(" ")[2], style="dim"),
+        ]
 
     def _traffic(self) -> list[RenderableType]:
         now = self._scene.now

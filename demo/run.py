@@ -96,7 +96,7 @@ def play_all(console: Console) -> int:
         summary = with_reason(summary, reason)
     display.print_summary(console, summary)
     for line in how_to_look(url, ports):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
     console.print()
     # Not through rich, which would wrap it.
     print(last_line(summary), flush=True)
@@ -155,8 +155,8 @@ def perform(stage: Stage) -> tuple[str, int]:
                 stage.report = stage.load.stop()
     except StoryError as error:
         return str(error), 1
-    except KeyboardInterrupt:
-        return "interrupted", INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return str(interrupt) or "interrupted", INTERRUPTED
     return "", 0
 
 
@@ -240,7 +240,8 @@ def carry_out(act: Act, environ: Mapping[str, str], stage: Stage) -> tuple[int, 
         watch(process, said, stage, ACT_SECONDS)
     except KeyboardInterrupt:
         stop(process, said, stage)
-        raise
+        how = f"it ended with exit code {process.returncode}"
+        raise KeyboardInterrupt(f"interrupted during {act.title}; {how}") from None
     if process.poll() is None:
         stop(process, said, stage)
         raise StoryError(f"{act.title}: no end after {ACT_SECONDS} s")
@@ -313,9 +314,9 @@ def with_reason(summary: Summary, reason: str) -> Summary:
 def how_to_look(url: str, ports: Mapping[str, int]) -> Sequence[str]:
     return (
         "the stack is left running:",
-        f"  the app       {url}/api/version, {url}/api/ontologies",
-        f"  one color     curl -H 'X-Ondeploy-Color: blue' {url}/api/version",
-        f"  Prometheus    http://127.0.0.1:{ports['PROMETHEUS_PORT']}",
-        '  your commands eval "$(./inv demo --shell)"; ./inv status --env demo',
-        "  remove it     ./inv demo --down",
+        f"  app         {url}/api/version",
+        f"  one color   curl -H 'X-Ondeploy-Color: blue' {url}/api/version",
+        f"  Prometheus  http://127.0.0.1:{ports['PROMETHEUS_PORT']}",
+        '  commands    eval "$(./inv demo --shell)"; ./inv status --env demo',
+        "  remove it   ./inv demo --down",
     )

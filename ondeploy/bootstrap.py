@@ -40,7 +40,7 @@ def build(
         docker=docker,
         volume=f"{settings.project}_ondeploy",
         project=settings.project,
-        find_nginx=partial(stack.container_of, settings.router.service),
+        find_nginx=partial(stack.containers.container_of, settings.router.service),
         nginx_image_and_user=partial(nginx_image_and_user, stack, settings),
         reach=reach,
     )

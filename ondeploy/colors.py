@@ -137,7 +137,9 @@ def config_hash(model: Mapping[str, Any], settings: Settings) -> str:
     nothing = dict.fromkeys(settings.release.services, "")
     project = color_project(model, settings, Color.BLUE, blank, nothing)
     for service in project["services"].values():
-        service.get("environment", {}).pop(settings.release.version_variable, None)
+        kept = dict(service.get("environment") or {})  # a copy: the model is the user's
+        kept.pop(settings.release.version_variable, None)
+        service["environment"] = kept
     text = json.dumps([project, settings.release.port], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -34,7 +34,7 @@ def load(path: Path, env: str, environ: Mapping[str, str]) -> Settings:
 
 def check_version(version: str) -> str:
     """The version itself, if it can be an image tag; UsageError otherwise."""
-    if not VERSION.match(version):
+    if not VERSION.fullmatch(version):
         raise UsageError(
             f"{version!r} is not a version: letters, digits, '.', '_' and '-' make an image tag",
             "for example: --version v1.2.3",
@@ -44,7 +44,7 @@ def check_version(version: str) -> str:
 
 def check_image(image: str) -> str:
     """The image reference itself, if it is one; UsageError otherwise."""
-    if image and not IMAGE.match(image):
+    if image and not (IMAGE.fullmatch(image) and ".." not in image):
         raise UsageError(f"{image!r} is not an image reference", "for example: --image app:v1.2.3")
     return image
 
@@ -58,10 +58,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not YAML: {yaml_problem(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top")
     return tree
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: it may hold a secret."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+    return "it cannot be read as text"
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -70,8 +78,10 @@ class UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=deep)
-            if isinstance(key, str) and key in seen and key != "<<":
+            if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
@@ -100,7 +110,7 @@ def interpolate(node: Any, environ: Mapping[str, str], path: Path, at: str = "")
 
 def select_environment(tree: dict[str, Any], env: str, path: Path) -> dict[str, Any]:
     """The file's settings with those of `environments.<env>` laid over them."""
-    if not ENVIRONMENT.match(env):
+    if not ENVIRONMENT.fullmatch(env):
         raise UsageError(f"{env!r} is not the name of an environment", "for example: --env prod")
     base = {key: value for key, value in tree.items() if key != "environments"}
     environments = tree.get("environments") or {"prod": None}
@@ -109,7 +119,10 @@ def select_environment(tree: dict[str, Any], env: str, path: Path) -> dict[str, 
     if env not in environments:
         known = ", ".join(sorted(environments))
         raise ConfigError(f"{path}: environments: no {env!r}; there are: {known}")
-    return overlay(base, environments[env] or {})
+    over = environments[env] or {}
+    if not isinstance(over, dict):
+        raise ConfigError(f"{path}: environments.{env}: expected keys and values")
+    return overlay(base, over)
 
 
 def overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

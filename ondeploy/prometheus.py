@@ -46,10 +46,9 @@ class PrometheusMetrics:
         if answer.status == 0:
             return NoData(f"Prometheus does not answer: {answer.problem}")
         try:
-            body = json.loads(answer.body)
-        except ValueError:
-            return NoData(f"Prometheus answered {answer.status} without JSON")
-        return counts_in(body, STALE_SCRAPES * options.scrape_seconds)
+            return counts_in(json.loads(answer.body), STALE_SCRAPES * options.scrape_seconds)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return NoData(f"Prometheus answered {answer.status} in a form that it never uses")
 
 
 def query_for(options: Prometheus, color: Color, version: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +42,23 @@ def read_sources(settings: Settings) -> Sources:
     )
 
 
+def read_certificates(settings: Settings) -> dict[str, str]:
+    """cert.pem and key.pem of this checkout; nothing where it does not have both."""
+    if not settings.router.certificates:
+        return {}
+    folder = settings.folder / settings.router.certificates
+    files = {name: folder / name for name in ("cert.pem", "key.pem")}
+    if not all(file.is_file() for file in files.values()):
+        return {}
+    return {name: read(file, "router.certificates") for name, file in files.items()}
+
+
 def render(
     settings: Settings,
     sources: Sources,
     generation: int,
     weights: Weights,
-    versions: dict[Color, str],
+    versions: Mapping[Color, str],
     *,
     seamless: bool,
     tls: bool,
@@ -69,16 +82,23 @@ def render(
             http_snippet=sources.http_snippet,
             server_snippet=sources.server_snippet,
         )
-    except jinja2.TemplateError as error:
-        line = getattr(error, "lineno", None)
-        where = f"{sources.template_name}{f':{line}' if line else ''}"
+    except Exception as error:  # whatever a template's expressions can raise
+        where = f"{sources.template_name}{line_of(error)}"
         raise ConfigError(
             f"{where}: {error}", "the live nginx configuration is untouched"
         ) from None
 
 
+def line_of(error: Exception) -> str:
+    """«:12», the line of the template; Jinja puts it on syntax errors and into the traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == "<template>"]
+    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+    return f":{line}" if line else ""
+
+
 def variables(
-    settings: Settings, generation: int, weights: Weights, versions: dict[Color, str]
+    settings: Settings, generation: int, weights: Weights, versions: Mapping[Color, str]
 ) -> dict[str, Any]:
     """Everything a template may use, besides `seamless`, `tls` and the snippets."""
     router = settings.router
@@ -113,7 +133,7 @@ def split(weights: Weights) -> list[tuple[str, str]]:
     return [(str(other), f"{share}%")] * (share > 0) + [(str(active), "*")]
 
 
-def state(generation: int, weights: Weights, versions: dict[Color, str]) -> dict[str, Any]:
+def state(generation: int, weights: Weights, versions: Mapping[Color, str]) -> dict[str, Any]:
     """What a generation says of itself: on disk as state.json and live at /generation."""
     return {
         "generation": generation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from ondeploy.errors import OndeployError
@@ -232,4 +233,9 @@ def facts_of(release: Any) -> Mapping[str, Any] | None:
 
 
 def dumps(facts: Any) -> str:
-    return json.dumps(facts, indent=2, default=str, ensure_ascii=False)
+    return json.dumps(facts, indent=2, default=plain, ensure_ascii=False)
+
+
+def plain(value: Any) -> str:
+    """Times as ISO 8601, which every language can read."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -40,6 +40,7 @@ class StateVolume:
         find_nginx: Callable[[], str],
         nginx_image_and_user: Callable[[], tuple[str, str]],
         reach: Reach = "write",
+        target: str = STATE_TARGET,
     ) -> None:
         self.docker = docker
         self.volume = volume
@@ -47,6 +48,7 @@ class StateVolume:
         self.find_nginx = find_nginx
         self.nginx_image_and_user = nginx_image_and_user
         self.reach: Reach = reach
+        self.target = target
         self.inside_nginx = False
         self._shell: Shell | None = None
         self._opening = threading.RLock()
@@ -57,7 +59,7 @@ class StateVolume:
         `again` says that running it twice does no harm: it is retried once on a new shell when
         the connection was lost, as it is when nginx was recreated or an ssh link dropped.
         """
-        framed = f"cd {STATE_TARGET} || exit 1\n{script}"
+        framed = f"cd {self.target} || exit 1\n{script}"
         try:
             return self._opened().run(framed, timeout)
         except EngineError:
@@ -116,7 +118,7 @@ class StateVolume:
             self._make()
         image, user = self.nginx_image_and_user()
         marks = [f"{LABEL}helper={self.project}"]
-        return self.docker.shell_beside(image, self.volume, STATE_TARGET, user, marks)
+        return self.docker.shell_beside(image, self.volume, self.target, user, marks)
 
     def _exists(self) -> bool:
         return self.volume in self.docker.run("volume", "ls", "--quiet").split()
@@ -130,10 +132,10 @@ class StateVolume:
         ]
         self.docker.run("volume", "create", *marks, self.volume)
         image, user = self.nginx_image_and_user()
-        shell = self.docker.shell_beside(image, self.volume, STATE_TARGET, "0:0")
+        shell = self.docker.shell_beside(image, self.volume, self.target, "0:0")
         try:
             script = f"mkdir -p runs generations && chown -R {shlex.quote(user)} ."
-            reply = shell.run(f"cd {STATE_TARGET} && {script}", timeout=300)
+            reply = shell.run(f"cd {self.target} && {script}", timeout=300)
         finally:
             shell.close()
         if reply.code != 0:

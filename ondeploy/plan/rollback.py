@@ -42,6 +42,7 @@ def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
     active = snapshot.active
     if active is None:
         raise UsageError("nothing is released here, so there is nothing to roll back to")
+    now = snapshot.release(active)
     run = recorded(snapshot, version, active)
     standby = snapshot.slots.get(active.other)
     if (
@@ -51,6 +52,8 @@ def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
         == (version or (run.version if run else standby.release.version))
     ):
         return RollbackChoice(active.other, standby.release.version, True, run)
+    if version and now and now.version == version:
+        raise UsageError(f"{version} is active already, in {active}")
     if run is None:
         raise UsageError(*no_such_release(snapshot, version))
     return RollbackChoice(active.other, run.version, False, run)
