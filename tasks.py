@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -78,6 +77,8 @@ def prepare_engine() -> None:
 
 def run_checks() -> int:
     """Run every check, print each with its result, and say how many failed."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     checks = commands()
     failed = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

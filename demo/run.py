@@ -59,7 +59,9 @@ def run(*, down: bool = False, images: bool = False, shell: bool = False) -> int
             return take_down(console, stand_ins=images)
         return play_all(console)
     except SetupError as error:
-        print(f"demo: FAILED: {' '.join(str(error).split())}")
+        # What --shell prints is going to be evaluated.
+        stream = sys.stderr if shell else sys.stdout
+        print(f"demo: FAILED: {' '.join(str(error).split())}", file=stream)
         return 2
     except KeyboardInterrupt:
         print("demo: FAILED: interrupted during set-up")

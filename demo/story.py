@@ -162,9 +162,16 @@ def is_injected(record: Record, each: Played) -> bool:
 
 def judge_bad(each: Played, seen: Sequence[Record]) -> tuple[float, str]:
     """Seconds from the bad version's first visitor to its last error; or why there are none."""
-    served = [record.sent for record in seen if record.version == each.target]
+    # A long request or upload that ends in this act may have begun on the color's last version.
+    served = [
+        record.sent
+        for record in seen
+        if record.version == each.target
+        and record.traffic in QUICK
+        and record.sent >= (each.started or 0.0)
+    ]
     errors = [record.finished for record in seen if is_injected(record, each)]
-    if not errors:
+    if not errors or not served:
         return 0.0, f"{each.act.title}: no visitor met an error, so nothing was shown"
     return max(errors) - min(served), ""
 

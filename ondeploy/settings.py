@@ -16,6 +16,13 @@ AppName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$"
 LocalUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s{};\"']*$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+ProbePath = Annotated[UrlPath, Field(description="Asked with GET; 200 is well, all else is not")]
+InitialDelay = Annotated[
+    float, Field(ge=0, le=3600, description="Failures are forgiven at least this long")
+]
+Period = Annotated[Seconds, Field(description="Interval of asking during the bake")]
+Timeout = Annotated[Seconds, Field(description="A later answer is a failure")]
+Threshold = Annotated[int, Field(ge=1, le=1000, description="So many failures in a row are final")]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 
 
@@ -67,11 +74,11 @@ class Probe(Section):
     forgiven. A probe has failed for good after initial delay + period x failure threshold.
     """
 
-    path: UrlPath
-    initial_delay_seconds: Annotated[float, Field(ge=0, le=3600)]
-    period_seconds: Seconds
-    timeout_seconds: Seconds
-    failure_threshold: Annotated[int, Field(ge=1, le=1000)]
+    path: ProbePath
+    initial_delay_seconds: InitialDelay
+    period_seconds: Period
+    timeout_seconds: Timeout
+    failure_threshold: Threshold
 
     @property
     def limit_seconds(self) -> float:
@@ -82,35 +89,35 @@ class Probe(Section):
 class Liveness(Probe):
     """The guide's livenessProbe, also used for startup and as the watch during the bake."""
 
-    path: UrlPath = "/health"
-    initial_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
-    period_seconds: Seconds = 10
-    timeout_seconds: Seconds = 5
-    failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
+    path: ProbePath = "/health"
+    initial_delay_seconds: InitialDelay = 30
+    period_seconds: Period = 10
+    timeout_seconds: Timeout = 5
+    failure_threshold: Threshold = 3
 
 
 class Readiness(Probe):
     """The guide's readinessProbe."""
 
-    path: UrlPath = "/ready"
-    initial_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
-    period_seconds: Seconds = 5
-    timeout_seconds: Seconds = 3
-    failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 2
+    path: ProbePath = "/ready"
+    initial_delay_seconds: InitialDelay = 10
+    period_seconds: Period = 5
+    timeout_seconds: Timeout = 3
+    failure_threshold: Threshold = 2
 
 
 class Probes(Section):
     """When a release counts as up."""
 
     liveness: Liveness = Liveness()
-    readiness: Readiness | None = Readiness()
+    readiness: Readiness | None = Field(Readiness(), description="null: liveness is enough")
 
 
 class SmokeTest(Section):
     """One request a release must answer before it gets traffic: directly and through nginx."""
 
-    path: UrlPath
-    status: int = Field(200, ge=100, le=599)
+    path: UrlPath = Field(description="Asked with GET, with its query if it needs one")
+    status: int = Field(200, ge=100, le=599, description="Status it must answer")
     contains: str | None = Field(None, description="Text the body must contain")
     json_: dict[str, str | int | float | bool | None] = Field(
         default_factory=dict,
@@ -124,7 +131,7 @@ class SmokeTest(Section):
 class Router(Section):
     """The nginx service that holds the public ports."""
 
-    service: ServiceName = "nginx"
+    service: ServiceName = Field("nginx", description="Its name in the compose files")
     url: LocalUrl = Field(
         "http://127.0.0.1:80", description="Its HTTP listener, as reached from here"
     )
@@ -158,7 +165,9 @@ class Router(Section):
 class Bake(Section):
     """The watch after the last shift; the guide's numbers."""
 
-    minutes: Annotated[float, Field(gt=0, le=1440)] = 5
+    minutes: Annotated[float, Field(gt=0, le=1440)] = Field(
+        5, description="Length of the watch, at least; a bad release ends it at once"
+    )
     error_rate_percent: Percent = Field(5, description="Roll back above this share of 5xx")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         0.01, description="Bound on the chance that a release below the limit is rolled back"
@@ -178,7 +187,7 @@ class Bake(Section):
 class Prometheus(Section):
     """Where the counts come from. `{color}` and `{version}` are replaced in both selectors."""
 
-    url: LocalUrl = "http://127.0.0.1:9090"
+    url: LocalUrl = Field("http://127.0.0.1:9090", description="As reached from here")
     requests: str = Field(
         'http_requests_total{color="{color}",version=~"{version}"}',
         description="Selector of the counters of all requests of a release",
@@ -188,7 +197,7 @@ class Prometheus(Section):
         description="Selector of the counters of its failed requests",
     )
     scrape_seconds: Seconds = Field(5, description="Scrape interval; older than 3 of them is stale")
-    timeout_seconds: Seconds = 2
+    timeout_seconds: Seconds = Field(2, description="A later answer counts as missing data")
 
 
 class Platform(Section):
@@ -206,9 +215,9 @@ class Platform(Section):
 class Check(Section):
     """A command that must succeed in a service before every release."""
 
-    name: str
-    service: ServiceName
-    command: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(description="What is checked, for messages")
+    service: ServiceName = Field(description="The service in whose container it runs")
+    command: tuple[str, ...] = Field(min_length=1, description="Program and arguments, no shell")
 
 
 class Lease(Section):
@@ -230,18 +239,18 @@ class Retention(Section):
 class Settings(Section):
     """One environment of `ondeploy.yml`, checked and complete."""
 
-    app: AppName
+    app: AppName = Field(description="Name of the app, for labels and messages")
     compose: Compose
     release: Released
     probes: Probes = Probes()
-    smoke: tuple[SmokeTest, ...] = ()
+    smoke: tuple[SmokeTest, ...] = Field((), description="What a release must answer at first")
     router: Router = Router()
     bake: Bake = Bake()
     prometheus: Prometheus | None = Field(
         Prometheus(), description="null: no metrics; the bake watches probes and containers alone"
     )
     platform: Platform = Platform()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = Field((), description="What must hold before every release")
     lease: Lease = Lease()
     retention: Retention = Retention()
     timeout_seconds: Seconds = Field(120, description="Deadline of one call to the engine")

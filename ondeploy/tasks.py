@@ -152,9 +152,11 @@ def with_world(
 
         world = build(Path(where.config), where.env, os.environ, say, reach)
         code = story(world, where.as_json)
-    except OndeployError as error:
+    except Exception as problem:
         from ondeploy import report  # noqa: PLC0415
+        from ondeploy.execute import bug_report  # noqa: PLC0415
 
+        error = problem if isinstance(problem, OndeployError) else bug_report(problem)
         if where.as_json:
             print(report.error_json(command, error))
         print(report.error_text(error), file=sys.stderr)

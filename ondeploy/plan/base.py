@@ -70,7 +70,7 @@ def standby_steps(settings: Settings, snapshot: Snapshot, target: Color) -> tupl
         StartStandby(target, warm.version if warm else ""),
         StageRouter(Weights.all_to(target), seamless),
         WaitReady(target),
-        Smoke(target, max(len(settings.smoke), 1)),
+        Smoke(target, len(settings.smoke)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ondeploy.model import Release, RunSummary, Snapshot, Weights
+from ondeploy.model import Color, Release, RunSummary, Snapshot, Weights
 from ondeploy.plan.base import Plan, versions_of
 from ondeploy.steps import Drain, RemoveColor, Shift, StageRouter, Step
 
@@ -11,12 +11,15 @@ def plan_recovery(snapshot: Snapshot, run: RunSummary) -> Plan:
     """What an unfinished run left: put traffic on a released version and tidy up.
 
     A deploy that had not passed its commit point is undone, if the previous color still runs.
-    Otherwise, and for a rollback (both of its versions were released), traffic stays where it is.
+    Otherwise, and for a rollback (both of its versions were released), traffic stays where it is;
+    but a color that does not run never keeps it while the other one runs.
     """
     state = snapshot.router
     weights = state.weights if state else Weights.all_to(None)
-    undo = run.command == "deploy" and not run.committed and previous_runs(snapshot, run)
+    undo = run.command == "deploy" and not run.committed and runs(snapshot, run.previous)
     home = run.previous if undo else snapshot.active
+    if home and not runs(snapshot, home) and runs(snapshot, home.other):
+        home = home.other
     versions = versions_of(snapshot)
     steps: list[Step] = []
     if state and (not state.settled or weights != Weights.all_to(home)):
@@ -38,8 +41,8 @@ def plan_recovery(snapshot: Snapshot, run: RunSummary) -> Plan:
     )
 
 
-def previous_runs(snapshot: Snapshot, run: RunSummary) -> bool:
-    slot = snapshot.slots.get(run.previous) if run.previous else None
+def runs(snapshot: Snapshot, color: Color | None) -> bool:
+    slot = snapshot.slots.get(color) if color else None
     return slot is not None and slot.running
 
 

@@ -132,7 +132,9 @@ class Smoke:
 
     @property
     def detail(self) -> str:
-        return f"{self.tests} smoke tests, directly and through nginx"
+        if not self.tests:
+            return "one request through nginx; no smoke tests are configured"
+        return f"{self.tests} smoke test{'s' * (self.tests > 1)}, directly and through nginx"
 
     def do(self, run: Run) -> str:
         with run.world.signals.interruptible():

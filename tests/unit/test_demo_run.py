@@ -146,6 +146,13 @@ def test_a_bad_version_that_nobody_noticed_fails_the_demo() -> None:
     assert "no visitor met an error" in problem
 
 
+def test_the_bad_version_s_time_begins_with_its_own_first_visitor() -> None:
+    """Not with an upload that began while the version before it was in that color."""
+    played, records = whole()
+    upload = answer(31.0, "blue", traffic="upload", sent=25.0)
+    assert summarise(played, report([*records, upload])).bad_seconds == pytest.approx(3.51)
+
+
 def test_traffic_has_to_end_on_the_release_that_the_last_act_names() -> None:
     played, records = whole()
     (problem,) = summarise(played, report([*records, answer(61.0, "green")])).problems
