@@ -90,6 +90,12 @@ def labels(settings: Settings, color: Color, release: Release) -> dict[str, str]
     }
 
 
+def volume_labels(project: str, volume: str) -> list[str]:
+    """The labels that Compose puts on a volume of the user's, so that it counts as theirs."""
+    key = volume.removeprefix(f"{project}_")
+    return [f"com.docker.compose.project={project}", f"com.docker.compose.volume={key}"]
+
+
 def project_name(settings: Settings, color: Color) -> str:
     return f"{settings.project}-{color}"
 

@@ -149,13 +149,9 @@ def recovered(world: World, snapshot: Snapshot, lease: str) -> Snapshot:
 
 
 def unfinished_run(snapshot: Snapshot) -> RunSummary | None:
-    """The last run, if its journal has no end. Recoveries that did not end are passed over."""
-    for run in reversed(snapshot.history):
-        if run.outcome == "unfinished" and run.command != "recover":
-            return run
-        if run.outcome != "unfinished":
-            return None
-    return None
+    """The last run, if its journal has no end; recoveries before it count only if they ended it."""
+    last = next((run for run in reversed(snapshot.history) if run.command != "recover"), None)
+    return last if last and last.outcome == "unfinished" else None
 
 
 def recover_run(world: World, snapshot: Snapshot, unfinished: RunSummary, lease: str) -> Outcome:

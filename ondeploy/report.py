@@ -54,9 +54,8 @@ def outcome_json(outcome: Outcome) -> str:
 
 def error_text(error: OndeployError) -> str:
     """An error that ended a command before it changed anything."""
-    lines = [f"error: {error.message}", "  traffic  not touched by this command"]
-    lines += [f"  next     {error.hint}"] if error.hint else []
-    return "\n".join(lines)
+    hint = error.hint or "correct this, then run the command again"
+    return f"error: {error.message}\n  traffic  not touched by this command\n  next     {hint}"
 
 
 def error_json(command: str, error: OndeployError) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ondeploy import deadline
-from ondeploy.containers import COMPOSE_PROJECT, Containers
+from ondeploy.colors import volume_labels
+from ondeploy.containers import Containers
 from ondeploy.engine import Docker, no_client
 from ondeploy.errors import ConfigError, EngineError
 from ondeploy.model import Color, Replica, Slot
@@ -95,9 +96,7 @@ class ComposeStack:
 
     def make_volume(self, volume: str) -> None:
         """Make a volume of the user's compose files, as Compose itself would label it."""
-        project = self.settings.project
-        key = volume.removeprefix(f"{project}_")
-        marks = [f"{COMPOSE_PROJECT}={project}", f"com.docker.compose.volume={key}"]
+        marks = volume_labels(self.settings.project, volume)
         self.docker.run("volume", "create", *[f"--label={mark}" for mark in marks], volume)
 
     def start_platform(self, version: str, services: Sequence[str]) -> None:

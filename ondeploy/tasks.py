@@ -16,7 +16,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ondeploy.errors import OndeployError
+from ondeploy.errors import OndeployError, UsageError
 
 if TYPE_CHECKING:
     from ondeploy.model import Outcome, Request
@@ -43,7 +43,7 @@ COMMON = {
 )
 def deploy(
     _: Context,
-    version: str,
+    version: str = "",
     env: str = "prod",
     image: str = "",
     config: str = CONFIG,
@@ -168,7 +168,9 @@ def checked(command: str, version: str, env: str, image: str, force: bool) -> Re
     from ondeploy.config import check_image, check_version  # noqa: PLC0415
     from ondeploy.model import Request  # noqa: PLC0415
 
-    if version or command == "deploy":
+    if command == "deploy" and not version:
+        raise UsageError("deploy needs --version", "for example: --version v1.2.3")
+    if version:
         check_version(version)
     return Request(command, version, env, check_image(image), force)
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from ondeploy.colors import LABEL, STATE_TARGET
+from ondeploy.colors import LABEL, STATE_TARGET, volume_labels
 from ondeploy.engine import Docker
 from ondeploy.errors import EngineError, OndeployError
 from ondeploy.ports import Reply, Shell
@@ -125,12 +125,8 @@ class StateVolume:
 
     def _make(self) -> None:
         """Create the volume as Compose would label it, owned by the user that nginx runs as."""
-        key = self.volume.removeprefix(f"{self.project}_")
-        marks = [
-            f"--label=com.docker.compose.project={self.project}",
-            f"--label=com.docker.compose.volume={key}",
-        ]
-        self.docker.run("volume", "create", *marks, self.volume)
+        marks = volume_labels(self.project, self.volume)
+        self.docker.run("volume", "create", *[f"--label={m}" for m in marks], self.volume)
         image, user = self.nginx_image_and_user()
         shell = self.docker.shell_beside(image, self.volume, self.target, "0:0")
         try:

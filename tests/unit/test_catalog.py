@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "deployment" / "catalog"))
 
 from duckdb_catalog.app import build
 from duckdb_catalog.store import Store

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "deployment" / "app"))
 
 from ontology_download.app import build
 from ontology_download.ratelimit import RateLimit, RateLimitFile
