@@ -96,7 +96,7 @@ def commands() -> dict[str, list[str]]:
     scripts = [str(path) for pattern in SHELL_SCRIPTS for path in sorted(ROOT.glob(pattern))]
     workflows = [str(path) for path in sorted(ROOT.glob(".github/workflows/*.yml"))]
     return {
-        "ruff check": [tool("ruff"), "check", "--quiet", "."],
+        "ruff check": [tool("ruff"), "check", "--quiet", "--output-format=concise", "."],
         "ruff format": [tool("ruff"), "format", "--check", "--diff", "--quiet", "."],
         "mypy": [tool("mypy"), "--no-error-summary"],
         "shellcheck": [tool("shellcheck"), *scripts],

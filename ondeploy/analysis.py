@@ -156,6 +156,12 @@ def explain(test: AbsoluteTest) -> str:
         return "no request counted yet"
     return (
         f"{test.bad:.0f} of {test.total:.0f} requests failed ({100 * test.share:.2f} %, "
-        f"limit {100 * test.limit:g} %; evidence {math.exp(min(test.log_evidence, 700)):.3g} "
-        f"of {math.exp(test.log_bound):.3g})"
+        f"limit {100 * test.limit:g} %; evidence {strength(test)} of {math.exp(test.log_bound):.3g})"
+    )
+
+
+def strength(test: AbsoluteTest) -> str:
+    """The evidence as a number that a person can take in."""
+    return (
+        f"{math.exp(test.log_evidence):.2g}" if test.log_evidence < math.log(1e4) else "over 10000"
     )
