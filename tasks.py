@@ -58,7 +58,15 @@ def test(_: Context, unit: bool = False) -> None:  # noqa: PT028 - a task, no te
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *filter(os.path.isdir, suites)])
 
 
-namespace = Collection(*ondeploy_tasks.namespace.tasks.values(), demo, check, test)
+@task(help={"rounds": "how often each contender takes its turn"})
+def bench(_: Context, rounds: int = 5) -> None:
+    """Measure a release and a rollback side by side with what a user has today."""
+    os.chdir(ROOT)
+    words = [sys.executable, "-m", "benchmarks.switch", "--rounds", str(rounds)]
+    raise Exit(code=subprocess.run(words, check=False).returncode)
+
+
+namespace = Collection(*ondeploy_tasks.namespace.tasks.values(), demo, check, test, bench)
 
 
 def prepare_engine() -> None:

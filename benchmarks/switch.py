@@ -130,7 +130,7 @@ def profile() -> Profile:
     )
 
 
-def sample(  # noqa: PLR0913, PLR0917
+def sample(
     report: Report,
     name: str,
     command: str,

@@ -162,6 +162,6 @@ def explain(test: AbsoluteTest) -> str:
 
 def strength(test: AbsoluteTest) -> str:
     """The evidence as a number that a person can take in."""
-    return (
-        f"{math.exp(test.log_evidence):.2g}" if test.log_evidence < math.log(1e4) else "over 10000"
-    )
+    if test.log_evidence > math.log(10_000):
+        return "over 10000"
+    return f"{math.exp(test.log_evidence):.2g}"

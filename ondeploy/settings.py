@@ -149,7 +149,9 @@ class Router(Section):
         pattern=r"^[A-Za-z][A-Za-z0-9-]*$",
         description="Request header with which blue or green can be asked for by name",
     )
-    expose_color: bool = Field(True, description="Answer with X-Ondeploy-Color and -Version")
+    expose_color: bool = Field(
+        True, description="Answer with X-Ondeploy-Color: the color that served the request"
+    )
     max_body: str = Field("100m", pattern=r"^\d+[kKmMgG]?$", description="client_max_body_size")
     read_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         60, description="Longest silence of the app before nginx gives up; raise it for websockets"

@@ -135,6 +135,7 @@ class Host:
         self.apps = apps
         self.calls: list[str] = []
         self.broken: dict[str, Exception] = {}
+        self.broken_once: dict[str, Exception] = {}
         self.said: list[str] = []
         self.visitors_per_second = 10.0
         self.counted: dict[Color, Counts] = {}
@@ -163,8 +164,9 @@ class Host:
     def call(self, name: str, *details: object) -> None:
         """Note a call that changes something or may fail, and let it fail if it should."""
         self.calls.append(" ".join([name, *map(str, details)]))
-        if name in self.broken:
-            raise self.broken[name]
+        failure = self.broken_once.pop(name, None) or self.broken.get(name)
+        if failure:
+            raise failure
 
     def visit(self, seconds: float) -> None:
         """The requests of visitors while time passes, counted where nginx sends them."""
@@ -439,8 +441,7 @@ class FakeLease:
             command=self.info["command"],
             version=self.info["version"],
             acquired=datetime.fromisoformat(self.info["acquired"]),
-            expires=EPOCH
-            + timedelta(seconds=self.renewed + self.host.settings.lease.seconds),
+            expires=EPOCH + timedelta(seconds=self.renewed + self.host.settings.lease.seconds),
         )
 
     def clear(self) -> LeaseInfo | None:
@@ -458,9 +459,7 @@ class FakeJournal:
 
     def append(self, run: str, event: str, facts: Mapping[str, Any], lease: str) -> None:
         what = facts.get("step") or facts.get("result") or facts.get("command") or ""
-        self.host.call("journal", event, what)
-        if f"journal {event}" in self.host.broken:
-            raise self.host.broken[f"journal {event}"]
+        self.host.call(f"journal {event}", what)
         self.host.lease.check(lease)
         line = json.dumps({"event": event, **facts}, default=str)
         self.runs.setdefault(run, []).append(json.loads(line))

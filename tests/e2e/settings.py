@@ -47,7 +47,10 @@ def prometheus(folder: Path) -> Path:
     shutil.copytree(DEPLOYMENT / "prometheus", copy, dirs_exist_ok=True)
     file = copy / "prometheus.yml"
     text = file.read_text()
-    for old, new in (("scrape_interval: 5s", "scrape_interval: 1s"), ("timeout: 4s", "timeout: 1s")):
+    for old, new in (
+        ("scrape_interval: 5s", "scrape_interval: 1s"),
+        ("timeout: 4s", "timeout: 1s"),
+    ):
         assert old in text, f"{file} no longer says {old!r}"
         text = text.replace(old, new)
     file.write_text(text)

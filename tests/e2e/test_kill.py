@@ -48,9 +48,7 @@ def test_points_are_all_steps(host: Host, coming: str) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_release(
-    host: Host, steady: Watched, active: str, coming: str, point: str
-) -> None:
+def test_killed_release(host: Host, steady: Watched, active: str, coming: str, point: str) -> None:
     """Killed at this point, then recovered: exit 0, everything at rest, and not a request lost."""
     running = host.start("deploy", "--version", coming)
     running.until(point)
@@ -85,9 +83,7 @@ def test_killed_between_reload_and_confirmation(
     assert steady.live.snapshot().failed == 0
 
 
-def test_killed_in_its_own_rollback(
-    host: Host, steady: Watched, active: str, coming: str
-) -> None:
+def test_killed_in_its_own_rollback(host: Host, steady: Watched, active: str, coming: str) -> None:
     """Interrupted, and killed while it undoes: the next release recovers it first."""
     running = host.start("deploy", "--version", coming, settings={"bake": {"minutes": 5}})
     running.until("bake 0/")
@@ -125,9 +121,7 @@ def test_killed_rollback(host: Host, steady: Watched, active: str, coming: str) 
     assert steady.live.snapshot().failed == 0
 
 
-def test_next_release_after_all_this(
-    host: Host, steady: Watched, active: str, coming: str
-) -> None:
+def test_next_release_after_all_this(host: Host, steady: Watched, active: str, coming: str) -> None:
     """The host takes a release as if nothing had happened."""
     ran = host.deploy(coming)
     assert ran.code == 0, ran

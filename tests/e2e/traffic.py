@@ -22,8 +22,8 @@ MIXED = Profile(
 
 PROOF = Profile(
     (
-        Traffic("keepalive-get", GET, connections=24, rate=500),
-        Traffic("keepalive-post", POST, "POST", connections=16, rate=250, body=512),
+        Traffic("keepalive-get", GET, connections=16, rate=420),
+        Traffic("keepalive-post", POST, "POST", connections=16, rate=200, body=512),
         Traffic("fresh-get", GET, connections=8, rate=80, keepalive=False),
         Traffic("long", "/api/slow?seconds=6", connections=3, timeout=20),
         Traffic("upload", POST, "POST", connections=3, body=4096, trickle=6, timeout=20),

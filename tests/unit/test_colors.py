@@ -249,5 +249,3 @@ def test_the_platform_is_all_that_is_not_released() -> None:
     assert list(platform_services(compose_model(), make_settings())) == ["catalog", "nginx"]
     named = make_settings(platform={"services": ["nginx"]})
     assert list(platform_services(compose_model(), named)) == ["nginx"]
-
-

@@ -285,9 +285,7 @@ def test_after_a_rollback_the_previous_release_is_the_one_rolled_back_from() -> 
         ),
     ],
 )
-def test_a_rollback_to_nothing_says_what_there_is(
-    seen: Snapshot, version: str, words: str
-) -> None:
+def test_a_rollback_to_nothing_says_what_there_is(seen: Snapshot, version: str, words: str) -> None:
     """Where there is nothing to go back to, the error lists what was released."""
     with pytest.raises(UsageError) as caught:
         choose_rollback(seen, version)

@@ -1,0 +1,282 @@
+"""Carrying out a plan: journal before each act, undo in reverse, one outcome whatever happens."""
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from ondeploy import commands
+from ondeploy.errors import EngineError, LeaseLost, ReleaseUnhealthy, RouterRefused
+from ondeploy.execute import execute
+from ondeploy.model import Outcome, Release, Request, Weights
+from ondeploy.plan import Plan
+from ondeploy.report import outcome_text
+from ondeploy.steps import Run
+from tests.fakes import BLUE, GREEN, App, Host, make_settings
+
+
+@dataclass
+class Marked:
+    """A step of the test's own: it notes what is asked of it, and fails where it is told to."""
+
+    name: str
+    notes: list[str]
+    fails: Exception | None = None
+    undo_fails: Exception | None = None
+    detail: str = ""
+    acts: Callable[[Run], None] = field(default=lambda run: None)
+
+    def do(self, run: Run) -> str:
+        self.notes.append(f"do {self.name}")
+        run.touched = True
+        self.acts(run)
+        if self.fails:
+            raise self.fails
+        return ""
+
+    def undo(self, run: Run) -> None:
+        self.notes.append(f"undo {self.name}")
+        if self.undo_fails:
+            raise self.undo_fails
+
+
+def carry_out(host: Host, *steps: Marked) -> Outcome:
+    """Execute steps of the test's own as a run that holds the lease."""
+    host.lease.info = {"id": "L", "who": "ada"}
+    release = Release("v2", "", "", "")
+    run = Run(world=host.world, id="R", lease="L", model={}, release=release, versions={})
+    plan = Plan("deploy", release, GREEN, BLUE, steps, {}, Weights.all_to(GREEN))
+    return execute(plan, run)
+
+
+def journal(host: Host) -> list[str]:
+    """Event and step of everything journaled."""
+    return [f"{e['event']} {e.get('step', '')}".strip() for e in host.journal.runs.get("R", ())]
+
+
+def test_steps_run_in_order_each_journaled_before_it_acts() -> None:
+    """After a kill -9 the journal is never behind what was done."""
+    host, notes = Host(), list[str]()
+
+    def note_journal(run: Run) -> None:
+        notes.append(journal(host)[-1])
+
+    ended = carry_out(host, Marked("a", notes, acts=note_journal), Marked("b", notes))
+    assert notes == ["do a", "intend a", "do b"]
+    assert journal(host) == ["intend a", "done a", "intend b", "done b", "end"]
+    assert (ended.result, ended.code) == ("succeeded", 0)
+    assert [record.name for record in ended.steps] == ["a", "b"]
+
+
+def test_a_failure_undoes_every_begun_step_in_reverse() -> None:
+    """Also the one that failed, since it may have done half of its work; not the ones after it."""
+    host, notes = Host(), list[str]()
+    failure = ReleaseUnhealthy("never ready", "look at its log")
+    ended = carry_out(
+        host, Marked("a", notes), Marked("b", notes, fails=failure), Marked("c", notes)
+    )
+    assert notes == ["do a", "do b", "undo b", "undo a"]
+    assert journal(host) == ["intend a", "done a", "intend b", "undo b", "undo a", "end"]
+    assert (ended.result, ended.code, ended.reason) == ("rolled-back", 4, "never ready")
+    assert ended.hint == "look at its log"
+
+
+def test_a_lost_lease_undoes_nothing() -> None:
+    """Whoever holds the lease now is responsible: this run does not even journal its end."""
+    host, notes = Host(), list[str]()
+    lost = LeaseLost("taken over")
+    ended = carry_out(host, Marked("a", notes), Marked("b", notes, fails=lost))
+    assert notes == ["do a", "do b"]
+    assert "end" not in journal(host)
+    assert (ended.result, ended.code) == ("failed", 3)
+
+
+def test_a_lease_lost_between_steps_stops_the_run() -> None:
+    """The journal entry before the next step notices it, and that step never acts."""
+    host, notes = Host(), list[str]()
+
+    def overtake(run: Run) -> None:
+        host.lease.info = {"id": "other", "who": "eve"}
+
+    ended = carry_out(host, Marked("a", notes, acts=overtake), Marked("b", notes))
+    assert notes == ["do a"]
+    assert ended.code == 3
+
+
+def test_a_failing_undo_needs_an_operator() -> None:
+    """Exit code 6 with both reasons; the other steps are undone all the same."""
+    host, notes = Host(), list[str]()
+    ended = carry_out(
+        host,
+        Marked("a", notes),
+        Marked("b", notes, undo_fails=EngineError("the engine vanished")),
+        Marked("c", notes, fails=ReleaseUnhealthy("it died")),
+    )
+    assert notes[-3:] == ["undo c", "undo b", "undo a"]
+    assert (ended.result, ended.code) == ("failed", 6)
+    assert "it died; then the rollback failed too: b: the engine vanished" in ended.reason
+    assert "invoke recover" in ended.hint
+
+
+def test_a_bug_is_one_clear_message_and_undone() -> None:
+    """An exception nobody thought of: exit code 1, where it was, no traceback, and all undone."""
+    host, notes = Host(), list[str]()
+    ended = carry_out(host, Marked("a", notes, fails=ZeroDivisionError("division by zero")))
+    assert notes == ["do a", "undo a"]
+    assert (ended.result, ended.code) == ("rolled-back", 1)
+    assert "a fault in ondeploy itself: ZeroDivisionError: division by zero" in ended.reason
+    assert "test_execute.py:" in ended.reason
+    assert "\n" not in ended.reason
+    assert "Traceback" not in outcome_text(ended)
+
+
+def test_a_failure_before_any_change_is_no_rollback() -> None:
+    """Nothing was touched, so the result is `failed` and nothing is undone."""
+    host, notes = Host(), list[str]()
+
+    def untouched(run: Run) -> None:
+        run.touched = False
+
+    step = Marked("a", notes, acts=untouched, fails=EngineError("no engine"))
+    ended = carry_out(host, step)
+    assert notes == ["do a"]
+    assert (ended.result, ended.code) == ("failed", 2)
+
+
+def test_an_end_that_cannot_be_journaled_is_told() -> None:
+    """The outcome stands; the person hears that history lacks this run's end."""
+    host = Host()
+    host.broken["journal end"] = EngineError("disk full")
+    ended = carry_out(host, Marked("a", []))
+    assert ended.result == "succeeded"
+    assert "the end of this run could not be journaled: disk full" in host.said
+
+
+def test_an_engine_that_is_gone_at_the_end_leaves_traffic_unknown() -> None:
+    """The outcome claims nothing that could not be read."""
+    host = Host()
+    host.broken["router.observe"] = EngineError("gone")
+    ended = carry_out(host, Marked("a", []))
+    assert (ended.active, ended.active_version) == (None, "")
+
+
+# the real steps of a release, each failing in turn
+
+
+def released(**apps: App) -> Host:
+    """A host where v1 has the traffic in blue, and v0 is warm in green."""
+    bake = {"minutes": 1, "deadline_minutes": 1}
+    smoke = [{"path": "/api/version", "json": {"version": "{version}"}}]
+    checks = [{"name": "data", "service": "catalog", "command": ["ls"]}]
+    host = Host(make_settings(bake=bake, smoke=smoke, checks=checks), **apps)
+    host.put(BLUE, "v1")
+    host.router.send(Weights.all_to(BLUE))
+    return host
+
+
+FAILURES: Mapping[str, tuple[str, Exception, int]] = {
+    "check-platform": ("stack.exec", EngineError("gone"), 2),
+    "prepare-images": ("stack.pull", EngineError("no route to the registry"), 2),
+    "start-standby": ("stack.up", EngineError("no space left"), 2),
+    "stage-router": ("router.stage", RouterRefused("nginx rejects it"), 2),
+    "shift": ("router.activate", RouterRefused("nginx did not apply it"), 2),
+    "drain": ("router.drained", EngineError("gone"), 2),
+    "finish": ("journal commit", EngineError("disk full"), 2),
+}
+
+
+@pytest.mark.parametrize("step", FAILURES)
+def test_whichever_step_fails_traffic_ends_where_it_was(step: str) -> None:
+    """Every step of a release fails once: v1 has the traffic, and nothing is left of v2."""
+    host = released()
+    call, failure, code = FAILURES[step]
+    host.broken_once[call] = failure
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert ended.code == code
+    assert ended.steps[-1].name == step
+    assert ended.steps[-1].status == "failed"
+    assert failure.args[0] in ended.reason
+    assert host.traffic is BLUE
+    assert (host.runs(BLUE), host.runs(GREEN)) == ("v1", "")
+    assert (ended.active, ended.active_version) == (BLUE, "v1")
+    assert host.lease.info is None
+
+
+@pytest.mark.parametrize(
+    ("app", "step", "code", "words"),
+    [
+        (App(ready_after=1e9), "wait-ready", 4, "/health answered 503"),
+        (App(dies_after=0), "wait-ready", 4, "ended with exit code 137"),
+        (App(says="0.9"), "smoke", 4, "version is '0.9', expected '2'"),
+        (App(error_share=0.2), "bake", 5, "the error rate condemns v2"),
+        (App(dies_after=30), "bake", 4, "the release is unavailable"),
+        (App(sick_after=20), "bake", 4, "liveness failed 3 times in a row"),
+    ],
+    ids=["never-healthy", "crash", "smoke", "errors", "dies-in-bake", "sick-in-bake"],
+)
+def test_whatever_is_wrong_with_a_release_it_is_rolled_back(
+    app: App, step: str, code: int, words: str
+) -> None:
+    """A bad release is found where it shows, undone by itself, and named in one sentence."""
+    host = released(v2=app)
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("rolled-back", code)
+    assert ended.steps[-1].name == step
+    assert words in ended.reason
+    assert host.traffic is BLUE
+    assert (host.runs(BLUE), host.runs(GREEN)) == ("v1", "")
+
+
+def test_a_signal_in_the_bake_rolls_back() -> None:
+    """Ctrl-C while the release is watched: exit code 130, and v1 has the traffic again."""
+    host = released()
+    host.clock.later(20, lambda: signal.raise_signal(signal.SIGINT))
+    with host.signals.listening():
+        ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("rolled-back", 130)
+    assert ended.reason == "stopped by SIGINT"
+    assert host.traffic is BLUE
+    assert host.runs(GREEN) == ""
+
+
+def test_a_second_signal_does_not_break_the_undo() -> None:
+    """An impatient Ctrl-C during the undo changes nothing: it is finished."""
+    host = released()
+    host.router.busy = 1e6  # the undo waits for workers, so that there is time for a signal
+    host.clock.later(20, lambda: signal.raise_signal(signal.SIGINT))
+    host.clock.later(30, lambda: signal.raise_signal(signal.SIGTERM))
+    with host.signals.listening():
+        ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("rolled-back", 130)
+    assert host.runs(GREEN) == ""
+
+
+def test_a_first_release_that_fails_leaves_no_release() -> None:
+    """There is nothing to go back to: nginx says so, and the color is empty."""
+    host = Host(v1=App(ready_after=1e9))
+    host.stack.platform = {}
+    ended = commands.deploy(host.world, Request("deploy", "v1"))
+    assert (ended.result, ended.code) == ("rolled-back", 4)
+    assert host.traffic is None
+    assert host.runs(BLUE) == ""
+
+
+def test_the_order_of_calls_of_a_whole_release() -> None:
+    """Every change is between its `intend` and its `done` in the journal."""
+    host = released()
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert ended.code == 0
+    changes = [
+        call
+        for call in host.calls
+        if call.split()[0] in ("stack.up", "router.activate", "journal", "stack.remove")
+    ]
+    expected: list[Any] = [
+        ("journal intend start-standby", "stack.up green", "journal done start-standby"),
+        ("journal intend shift", "router.activate 0 100", "journal done shift"),
+    ]
+    for before, act, after in expected:
+        assert changes.index(before) < changes.index(act) < changes.index(after)
+    assert changes[-1] == "journal end succeeded"
