@@ -3,7 +3,8 @@
 Every contender releases the same two images of the reference app (2 s from process start to ready)
 under the same open-loop load, in turns within one run on one machine, so that noise hits all alike.
 Lost = every request without a complete, right answer. Full = from the command's start to the last
-request that the version aimed at did not answer. Ratios and differences count; absolute times are this machine's.
+request that the version aimed at did not answer. Ratios and differences count; absolute times are
+this machine's.
 """
 
 from __future__ import annotations
@@ -229,8 +230,8 @@ def table(samples: list[Sample]) -> str:
         lines += [
             "",
             f"the app's own start-to-ready, as the bare reference sees it: {median(ready):.2f} s",
-            f"ondeploy, full on the new version: start-to-ready + {median(ours) - median(ready):.2f} s"
-            " (target + 0.6, Kamal + 3.0)",
+            "ondeploy, full on the new version: start-to-ready "
+            f"+ {median(ours) - median(ready):.2f} s (target + 0.6, Kamal + 3.0)",
             f"ondeploy, warm rollback: {median(back):.2f} s (target 0.6, Kamal 4.84)",
         ]
     return "\n".join(lines)

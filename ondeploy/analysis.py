@@ -154,9 +154,10 @@ def explain(test: AbsoluteTest) -> str:
     """The numbers behind a verdict, for people."""
     if test.share is None:
         return "no request counted yet"
+    bound = math.exp(test.log_bound)
     return (
         f"{test.bad:.0f} of {test.total:.0f} requests failed ({100 * test.share:.2f} %, "
-        f"limit {100 * test.limit:g} %; evidence {strength(test)} of {math.exp(test.log_bound):.3g})"
+        f"limit {100 * test.limit:g} %; evidence {strength(test)} of {bound:.3g})"
     )
 
 

@@ -54,8 +54,8 @@ class Containers:
         found = self.docker.run("ps", "--quiet", "--no-trunc", *filters).split()
         return found[0] if found else ""
 
-    def remove(self, color: Color) -> None:
-        """Stop and remove every container of a color; each has its own grace to finish."""
+    def remove(self, color: Color, grace: int | None = None) -> None:
+        """Stop and remove every container of a color; each has its own grace to finish, or this."""
         # Also those that Compose was about to rename when it was killed: found by its own label.
         project = project_name(self.settings, color)
         wanted = (self.settings.project, str(color))
@@ -66,7 +66,7 @@ class Containers:
             )
         )
         if ids:
-            self.docker.attempt("stop", *self._grace(), *ids)
+            self.docker.attempt("stop", *self._grace(grace), *ids)
             self.docker.run("rm", "--force", "--volumes", *ids)
 
     def log_tail(self, color: Color, lines: int) -> str:
@@ -74,8 +74,8 @@ class Containers:
         tails = [self.docker.logs(r.id, f"--tail={lines}") for r in self.replicas(color)]
         return "\n".join(tail for tail in tails if tail)
 
-    def _grace(self) -> list[str]:
-        seconds = self.settings.stop_seconds
+    def _grace(self, seconds: int | None) -> list[str]:
+        seconds = seconds or self.settings.stop_seconds
         return [f"--time={seconds}"] if seconds else []
 
     def _ids(self, wanted: Callable[[Mapping[str, str]], bool]) -> list[str]:

@@ -207,5 +207,7 @@ def complaint(text: str) -> str:
     """nginx's own [emerg] words, without time stamps; else the last line, else a plain word."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     serious = [line.partition("[emerg] ")[2] for line in lines if "[emerg]" in line]
+    # Said after the retries of a bind(), without the port.
+    serious = [words for words in serious if "still could not bind" not in words]
     found = serious[-1:] or lines[-1:] or ["it gave no reason"]
     return re.sub(r"^\d+#\d+: ", "", found[0])

@@ -23,6 +23,7 @@ RUN_ID = re.compile(r"^[0-9TZ]+-[0-9a-f]+$")
 APPEND = """
 read -r id ttl < lease 2>/dev/null || exit {lost}
 [ "$id" = {lease} ] || exit {lost}
+[ -z "$(tail -c 1 runs/{run}.jsonl 2>/dev/null)" ] || echo >> runs/{run}.jsonl
 printf '%s\\n' {line} >> runs/{run}.jsonl
 """
 
@@ -66,7 +67,7 @@ class VolumeJournal:
 
     def events(self, run: str) -> tuple[Mapping[str, Any], ...]:
         """Every event of one run, as recorded."""
-        if not RUN_ID.match(run):
+        if not RUN_ID.fullmatch(run):
             return ()
         reply = self.volume.run(f"cat runs/{run}.jsonl", again=True)
         return tuple(events_in(reply.text)) if reply.code == 0 else ()

@@ -89,8 +89,8 @@ class Stack(Protocol):
     def up(self, project: Mapping[str, Any]) -> None:
         """Start a color's compose project; returns before it is ready."""
 
-    def remove(self, color: Color) -> None:
-        """Stop and remove every container of a color, within its grace period."""
+    def remove(self, color: Color, grace: int | None = None) -> None:
+        """Stop and remove every container of a color; `grace` seconds, by default its own."""
 
     def log_tail(self, color: Color, lines: int) -> str: ...
 

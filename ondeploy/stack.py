@@ -58,9 +58,9 @@ class ComposeStack:
         """The containers of a color, inspected now."""
         return self.containers.replicas(color)
 
-    def remove(self, color: Color) -> None:
-        """Stop and remove every container of a color; each has its own grace to finish."""
-        self.containers.remove(color)
+    def remove(self, color: Color, grace: int | None = None) -> None:
+        """Stop and remove every container of a color; each has its own grace to finish, or this."""
+        self.containers.remove(color, grace)
 
     def log_tail(self, color: Color, lines: int) -> str:
         """The last lines that a color's containers wrote."""

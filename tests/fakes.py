@@ -292,7 +292,7 @@ class FakeStack:
         self.running[color] = Container(release, self.host.clock.seconds, replicas)
         self.host.call("stack.up", color)  # at the end: a failing `up` has done half of it
 
-    def remove(self, color: Color) -> None:
+    def remove(self, color: Color, grace: int | None = None) -> None:
         self.host.call("stack.remove", color)
         self.running.pop(color, None)
 
@@ -358,6 +358,8 @@ class FakeProber:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.slow = 0.01
+        self.refusing: set[str] = set()
+        """Addresses of containers that do not answer."""
 
     def get(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
         host, _, path = url.removeprefix("http://").partition("/")
@@ -365,7 +367,7 @@ class FakeProber:
         named = (headers or {}).get(self.host.settings.router.preview_header)
         word = named if through_nginx else host.partition("-")[0]
         container = self.host.stack.running.get(Color(word)) if word else None
-        if container is None:
+        if container is None or host.partition(":")[0] in self.refusing:
             return Answer(502 if through_nginx else 0, 0.0, problem="connection refused")
         return self._answer(container, path)
 

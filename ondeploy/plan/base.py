@@ -67,8 +67,9 @@ def standby_steps(settings: Settings, snapshot: Snapshot, target: Color) -> tupl
     warm = snapshot.release(target)
     seamless = snapshot.router.seamless if snapshot.router else True
     return (
-        StartStandby(target, warm.version if warm else ""),
+        # Before the warm release makes room: a broken template must not cost the way back.
         StageRouter(Weights.all_to(target), seamless),
+        StartStandby(target, warm.version if warm else ""),
         WaitReady(target),
         Smoke(target, len(settings.smoke)),
     )

@@ -45,13 +45,8 @@ def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
     now = snapshot.release(active)
     run = recorded(snapshot, version, active)
     standby = snapshot.slots.get(active.other)
-    if (
-        standby
-        and standby.running
-        and standby.release.version
-        == (version or (run.version if run else standby.release.version))
-    ):
-        return RollbackChoice(active.other, standby.release.version, True, run)
+    if run and standby and standby.running and standby.release.version == run.version:
+        return RollbackChoice(active.other, run.version, True, run)
     if version and now and now.version == version:
         raise UsageError(f"{version} is active already, in {active}")
     if run is None:

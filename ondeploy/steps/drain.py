@@ -22,10 +22,10 @@ class Drain:
         """Nothing was changed."""
 
 
-def wait_drained(world: World) -> bool:
+def wait_drained(world: World, seconds: float | None = None) -> bool:
     """Wait for nginx's earlier workers, as long as the configuration allows; False if some stay.
 
     Long-lived connections such as websockets may stay for ever; so there is a limit.
     """
-    limit = world.settings.router.drain_seconds
+    limit = seconds or world.settings.router.drain_seconds
     return not world.prober.until(lambda: "" if world.router.drained() else "draining", limit)

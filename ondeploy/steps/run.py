@@ -28,6 +28,8 @@ class Run:
     """What was counted before the shift, smoke tests included: not the visitors' requests."""
     touched: bool = False
     """Something was changed that an undo has to put back."""
+    shifted: bool = False
+    """Visitors may have reached the release: it may have requests in flight."""
 
     def journal(self, event: str, **facts: Any) -> None:
         at = self.world.clock.now().isoformat()

@@ -14,6 +14,10 @@ from ondeploy.ports import NoData
 from ondeploy.steps.drain import wait_drained
 from ondeploy.steps.run import Run
 
+HURRY_SECONDS = 2.0
+QUICK_GRACE = 2
+"""A cancelled job is killed after ten seconds: what is undone for it has to fit in well."""
+
 
 @dataclass(frozen=True)
 class PrepareImages:
@@ -92,9 +96,19 @@ class StartStandby:
         return ""
 
     def undo(self, run: Run) -> None:
-        """Remove the color's containers, whatever state they are in, once nothing uses them."""
-        wait_drained(run.world)
-        run.world.stack.remove(self.color)
+        """Remove the color's containers, whatever state they are in, once nothing uses them.
+
+        A run that was told to stop has only seconds: then requests in flight keep their containers,
+        which get no others and which the next release replaces. What visitors never reached needs
+        no long grace; a process that is still starting would not even hear the signal.
+        """
+        hurried = run.world.signals.received is not None
+        drained = not run.shifted or wait_drained(run.world, HURRY_SECONDS if hurried else None)
+        if hurried and not drained:
+            run.world.say(f"{self.color} still answers requests in flight: it is left running")
+            return
+        quick = hurried or not run.shifted
+        run.world.stack.remove(self.color, QUICK_GRACE if quick else None)
 
 
 @dataclass(frozen=True)

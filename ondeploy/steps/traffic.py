@@ -12,7 +12,7 @@ from ondeploy.steps.run import Run
 
 @dataclass(frozen=True)
 class StageRouter:
-    """Have nginx test the whole new configuration while the release warms up."""
+    """Have nginx test the whole new configuration, away from the live one."""
 
     weights: Weights
     seamless: bool
@@ -47,7 +47,7 @@ class Shift:
         )
 
     def do(self, run: Run) -> str:
-        run.touched = True
+        run.touched = run.shifted = True
         run.world.router.activate(run.generation, self.after, run.lease)
         return f"confirmed, generation {run.generation}"
 

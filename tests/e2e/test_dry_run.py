@@ -11,6 +11,7 @@ import pytest
 
 from .conftest import MakeHost
 from .harness import REPO, Host, docker
+from .settings import IMAGE
 
 pytestmark = pytest.mark.e2e
 
@@ -86,7 +87,7 @@ def traces(host: Host) -> dict[str, Any]:
         "helpers": host.strays(),
         "volumes": docker("volume", "ls", "--quiet", "--filter", f"name={host.project}"),
         "networks": docker("network", "ls", "--quiet", *mine),
-        "images": docker("image", "ls", "--quiet", "--no-trunc", "ondeploy-e2e/*"),
+        "images": sorted(docker("image", "ls", "--quiet", "--no-trunc", IMAGE).split()),
         "state": host.in_nginx(STATE) if containers else "",
         "served": host.served() if containers else 0,
         "checkout": checkout(),

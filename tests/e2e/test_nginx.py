@@ -41,9 +41,11 @@ def intruder(host: Host, variables: dict[str, str]) -> Iterator[int]:
     """A port inside nginx's network namespace that another process listens on."""
     nginx, port = host.container("nginx"), 9999
     mark = ("--label", f"ondeploy-e2e={host.project}")
-    listen = f"import socket, time; socket.create_server(('', {port})); print(1); time.sleep(999)"
+    listen = (
+        f"import socket, time; held = socket.create_server(('', {port})); print(1); time.sleep(999)"
+    )
     where = ("run", "--detach", *mark, "--network", f"container:{nginx}")
-    made = docker(*where, variables["PYTHON_IMAGE"], "python", "-uc", listen).strip()
+    made = docker(*where, variables["PYTHON_IMAGE"], "python3", "-uc", listen).strip()
     while not docker("logs", made).strip():
         assert docker("inspect", "--format", "{{.State.Running}}", made).strip() == "true"
     yield port
@@ -90,6 +92,7 @@ def refused(host: Host, version: str, router: Any, *words: str) -> None:
     with host.load() as load:
         ran = host.deploy(version, "--force", "--json", settings={"router": router})
     assert ran.code == 2, ran
+    print(ran)
     assert all(word in ran.json["reason"] for word in words), ran
     assert live(host) == before
     standby = host.status()["colors"]["green" if host.status()["active"] == "blue" else "blue"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from .command import Running
 from .harness import Host
 from .images import Images
+from .traffic import COLOR, MIXED, Profile, Traffic
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +54,44 @@ def test_as_github_cancels(host: Host, active: str, coming: str) -> None:
     assert took < ALLOWED
     host.expect(active, None)
     load.expect_no_loss()
+
+
+def test_with_long_requests_in_flight(host: Host, active: str, coming: str) -> None:
+    """Requests of 20 s are not waited for, nor cut: the run ends within 7 s, they end well."""
+    long = Traffic("long", "/api/slow?seconds=20", connections=4, timeout=40)
+    profile = Profile((*MIXED.traffic, long), version_header=COLOR)
+    with host.load(profile) as load:
+        running = host.start("deploy", "--version", coming, "--json", settings=LONG_BAKE)
+        running.until("bake 0/")
+        left = host.status()["active"]
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(host.get, "/api/slow?seconds=12", timeout=30)
+            while load.live.snapshot().requests < 400 or not host.get("/health").is_success:
+                pass
+            sent = running.signal(signal.SIGINT)
+            ran = running.end()
+            took = time.monotonic() - sent
+            assert (ran.code, ran.json["result"]) == (130, "rolled-back"), ran
+            assert took < ALLOWED
+            assert host.version() == active
+            answer = slow.result()
+    assert (answer.status_code, answer.headers[COLOR]) == (200, left)
+    assert "is left running" in ran.err
+    host.expect(active, coming)
+    load.expect_no_loss()
+
+
+@pytest.mark.parametrize("point", ["prepare-images: done", "start-standby: done"])
+def test_right_after_the_start(host: Host, active: str, coming: str, point: str) -> None:
+    """A container whose process does not yet hear SIGTERM does not hold the run up."""
+    running = host.start("deploy", "--version", coming, "--json")
+    running.until(point)
+    sent = running.signal(signal.SIGINT)
+    ran = running.end()
+    took = time.monotonic() - sent
+    assert (ran.code, ran.json["result"]) == (130, "rolled-back"), ran
+    assert took < ALLOWED
+    host.expect(active, None)
 
 
 def test_in_wait_ready(host: Host, images: Images, active: str) -> None:

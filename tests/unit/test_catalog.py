@@ -1,14 +1,11 @@
 """The catalog: a real DuckDB, asked without sockets."""
 
 import asyncio
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-
-
 from duckdb_catalog.app import build
 from duckdb_catalog.store import Store
 

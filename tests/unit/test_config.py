@@ -1,4 +1,4 @@
-"""The configuration file: what is wrong is named with file and key path, and never with its value."""
+"""The configuration file: what is wrong is named with file and key path, never with its value."""
 
 from collections.abc import Mapping
 from pathlib import Path

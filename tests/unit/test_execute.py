@@ -242,15 +242,28 @@ def test_a_signal_in_the_bake_rolls_back() -> None:
 
 
 def test_a_second_signal_does_not_break_the_undo() -> None:
-    """An impatient Ctrl-C during the undo changes nothing: it is finished."""
+    """An impatient second signal while requests in flight end: the undo is finished."""
     host = released()
-    host.router.busy = 1e6  # the undo waits for workers, so that there is time for a signal
+    host.router.busy = 21.5
     host.clock.later(20, lambda: signal.raise_signal(signal.SIGINT))
-    host.clock.later(30, lambda: signal.raise_signal(signal.SIGTERM))
+    host.clock.later(20.5, lambda: signal.raise_signal(signal.SIGTERM))
+    with host.signals.listening():
+        ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code, ended.reason) == ("rolled-back", 130, "stopped by SIGINT")
+    assert (host.traffic, host.runs(GREEN)) == (BLUE, "")
+
+
+def test_a_cancelled_job_is_undone_in_seconds() -> None:
+    """GitHub kills after ten: traffic goes back, and what still answers requests is left to end."""
+    host = released()
+    host.router.busy = 1e6
+    host.clock.later(20, lambda: signal.raise_signal(signal.SIGINT))
     with host.signals.listening():
         ended = commands.deploy(host.world, Request("deploy", "v2"))
     assert (ended.result, ended.code) == ("rolled-back", 130)
-    assert host.runs(GREEN) == ""
+    assert host.clock.seconds < 27
+    assert (host.traffic, host.runs(GREEN)) == (BLUE, "v2")
+    assert "green still answers requests in flight: it is left running" in host.said
 
 
 def test_a_first_release_that_fails_leaves_no_release() -> None:

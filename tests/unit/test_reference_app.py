@@ -2,18 +2,15 @@
 
 import asyncio
 import hashlib
-import sys
 from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Message
-
-
 from ontology_download.app import build
 from ontology_download.ratelimit import RateLimit, RateLimitFile
 from ontology_download.settings import Faults, Settings, plain_version, read_settings
+from starlette.types import ASGIApp, Message
 
 GO = {
     "id": "go",

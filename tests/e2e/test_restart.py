@@ -1,0 +1,83 @@
+"""nginx or the whole machine went down and came back: the active color is read, never guessed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from .harness import Host, docker
+
+pytestmark = pytest.mark.e2e
+
+
+def test_nginx_restarted(host: Host, active: str) -> None:
+    """After a restart of nginx the same color takes the traffic, from the same generation."""
+    before = host.status()["active"], host.served()
+    docker("restart", host.container("nginx"))
+    await_answer(host)
+    assert (host.status()["active"], host.served()) == before
+    host.expect(active, standby(host))
+
+
+def test_machine_rebooted(host: Host, active: str) -> None:
+    """When everything was killed and started again, in another order, traffic is where it was."""
+    warm = standby(host)
+    everything = [i for color in ("", "blue", "green") for i in host.ids(color=color)]
+    docker("kill", *everything)
+    docker("start", *reversed(everything))
+    await_answer(host)
+    host.expect(active, warm)
+    host.wait_healthy("nginx", "prometheus", "duckdb-catalog")
+
+
+@pytest.mark.parametrize("how", ["stop", "rm"])
+def test_nginx_gone(host: Host, active: str, coming: str, how: str) -> None:
+    """With nginx down status says what it is set to; a release starts it on the same color."""
+    color = host.status()["active"]
+    docker(*{"stop": ("stop",), "rm": ("rm", "--force")}[how], host.container("nginx"))
+    text, facts = host.run("status"), host.run("status", "--json")
+    assert (text.code, facts.code) == (0, 0), (text, facts)
+    assert "nginx does not answer" in text.out
+    assert facts.json["active"] == color
+    running = host.start("deploy", "--version", coming)
+    running.until("start-platform: done")
+    assert host.version() == active, "it comes back on the color that it had"
+    with host.load() as load:
+        ran = running.end()
+    assert ran.code == 0, ran
+    assert host.expect(coming, active) != color
+    load.expect_no_loss()
+
+
+def test_state_lost(host: Host) -> None:
+    """Without nginx's volume nobody knows where traffic was: refused, not guessed: exit 2."""
+    docker("rm", "--force", host.container("nginx"))
+    docker("volume", "rm", f"{host.project}_ondeploy")
+    containers = host.running()
+    ran = host.deploy("v1.0.0")
+    assert ran.code == 2, ran
+    assert "nginx cannot say which color takes the traffic" in ran.err + ran.out
+    assert host.running() == containers
+    host.remove()
+
+
+def standby(host: Host) -> str | None:
+    status = host.status()
+    release = status["colors"]["green" if status["active"] == "blue" else "blue"]
+    return str(release["version"]) if release else None
+
+
+def await_answer(host: Host) -> None:
+    """Wait until visitors are answered again; it must be within a few seconds."""
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            if host.get("/api/version").is_success:
+                return
+        except OSError:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever the client makes of it
+            assert "httpx" in type(error).__module__, error
+        assert time.monotonic() < give_up, "nginx does not answer"
+        time.sleep(0.05)
