@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ondeploy import checks
-from ondeploy.analysis import AbsoluteTest, Reading, Verdict, explain, judge_bake
+from ondeploy.analysis import AbsoluteTest, Counts, Reading, Verdict, explain, judge_bake
 from ondeploy.errors import AnalysisFailed, EngineError, ReleaseUnhealthy
 from ondeploy.model import Color
 from ondeploy.ports import NoData
@@ -16,14 +17,16 @@ BLIND_SECONDS = 15.0
 """So long may the engine be silent before its silence counts as the release's failure."""
 
 
-def bake(world: World, color: Color, version: str, before: Reading) -> str:
+def bake(
+    world: World, color: Color, version: str, before: Reading, restarts: Mapping[str, int]
+) -> str:
     """Watch until the verdict is PASS; what it rests on.
 
     Raises ReleaseUnhealthy when the release dies or stops answering, AnalysisFailed when too many
     requests fail, or when there is still too little evidence at the deadline.
     """
     settings = world.settings.bake
-    watch = Watch(world, color, version, before)
+    watch = Watch(world, color, version, before, restarts)
     needed = settings.minutes * 60
     deadline = needed + settings.deadline_minutes * 60
     started = world.clock.monotonic()
@@ -56,13 +59,21 @@ class Health:
 class Watch:
     """One bake's evidence, as it grows."""
 
-    def __init__(self, world: World, color: Color, version: str, before: Reading) -> None:
+    def __init__(
+        self,
+        world: World,
+        color: Color,
+        version: str,
+        before: Reading,
+        restarts: Mapping[str, int],
+    ) -> None:
         self.world = world
         self.color = color
         self.version = version
         options = world.settings.bake
         self.test = AbsoluteTest(options.error_rate_percent / 100, options.alpha)
         self.reading = before
+        self.restarts = restarts
         self.health = Health()
         self.words = "nothing was read yet"
         self.said = -SAY_EVERY
@@ -86,7 +97,7 @@ class Watch:
 
     def _judge(self, elapsed: float, needed: float) -> Verdict:
         """Count what is new since the last look, and ask the judge."""
-        data = self.world.metrics.counts(self.color, self.version)
+        data = complete(self.world.metrics.counts(self.color, self.version), self.reading)
         current = not isinstance(data, NoData)
         if isinstance(data, NoData):
             self.words = f"{data.reason}; {explain(self.test)}"
@@ -107,7 +118,7 @@ class Watch:
             self.world.say(f"bake {elapsed:.0f}/{needed:.0f} s{held}: {self.words}")
 
     def _check_containers(self) -> None:
-        problem = checks.container_problem(self.world, self.color)
+        problem = checks.container_problem(self.world, self.color, self.restarts)
         if problem:
             raise ReleaseUnhealthy(f"the release is unavailable: {problem}")
 
@@ -123,3 +134,11 @@ class Watch:
             raise ReleaseUnhealthy(
                 f"liveness failed {self.health.failures} times in a row: {problem}"
             )
+
+
+def complete(data: Mapping[str, Counts] | NoData, before: Reading) -> Mapping[str, Counts] | NoData:
+    """No data where a replica that was counted before is no longer scraped."""
+    if isinstance(data, NoData):
+        return data
+    lost = sorted(set(before.last) - set(data))
+    return NoData(f"{', '.join(lost)} is no longer scraped") if lost else data

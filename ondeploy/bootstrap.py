@@ -11,7 +11,7 @@ from threading import Thread
 
 from ondeploy import config
 from ondeploy.clock import SystemClock
-from ondeploy.colors import image_of
+from ondeploy.colors import image_of, state_volume
 from ondeploy.engine import Docker
 from ondeploy.journal import VolumeJournal
 from ondeploy.lease import VolumeLease
@@ -22,8 +22,11 @@ from ondeploy.router import NginxRouter
 from ondeploy.settings import Settings
 from ondeploy.signals import Signals
 from ondeploy.stack import ComposeStack
-from ondeploy.volume import Reach, StateVolume
+from ondeploy.volume import NginxService, Reach, StateVolume
 from ondeploy.world import World
+
+NO_VERSION = "none"
+"""Stands for the version where only nginx's part of the compose files is read."""
 
 
 def build(
@@ -38,10 +41,9 @@ def build(
     prober = HttpProber(clock)
     volume = StateVolume(
         docker=docker,
-        volume=f"{settings.project}_ondeploy",
         project=settings.project,
         find_nginx=partial(stack.containers.container_of, settings.router.service),
-        nginx_image_and_user=partial(nginx_image_and_user, stack, settings),
+        nginx=partial(nginx_service, stack, settings),
         reach=reach,
     )
     # A rollback has no time to lose: the shell opens while Python still imports.
@@ -62,11 +64,16 @@ def build(
     )
 
 
-def nginx_image_and_user(stack: ComposeStack, settings: Settings) -> tuple[str, str]:
-    """Image and user of the nginx service, as the compose files have them."""
-    model = stack.resolve("")
-    service = model["services"].get(settings.router.service, {})
-    return image_of(model, settings.router.service), str(service.get("user") or "0:0")
+def nginx_service(stack: ComposeStack, settings: Settings) -> NginxService:
+    """The nginx service, as the compose files and its image have it.
+
+    Raises ConfigError where nginx does not mount the state volume.
+    """
+    model = stack.resolve(NO_VERSION)
+    image = image_of(model, settings.router.service)
+    service = model["services"][settings.router.service]
+    user = service.get("user") or stack.image_user(image) or "0:0"
+    return NginxService(image, str(user), state_volume(model, settings))
 
 
 def who(environ: Mapping[str, str]) -> str:

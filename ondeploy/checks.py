@@ -6,7 +6,7 @@ A line instead of an exception, since most of these are asked again until they h
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ondeploy.model import Color, Release, Replica
 from ondeploy.ports import Answer
@@ -24,7 +24,7 @@ def platform_problem(world: World, services: Sequence[str]) -> str:
     _, platform = world.stack.observe()
     for name in services:
         state = platform.get(name, "missing")
-        if state not in ("healthy", "running"):
+        if state not in ("healthy", "running", "completed"):
             return f"the service {name} is {state}"
     router = world.router.observe()
     return "" if router and router.serving else "nginx does not answer on router.control_url"
@@ -127,22 +127,26 @@ def replicas_problem(world: World, color: Color, replicas: Sequence[Replica], pr
     return ""
 
 
-def container_problem(world: World, color: Color) -> str:
-    """A container of the color that does not run, or was restarted: a crash since its start."""
+def container_problem(world: World, color: Color, restarts: Mapping[str, int]) -> str:
+    """A container that is missing, does not run, or was restarted since the release was proven."""
     replicas = world.stack.replicas(color)
-    if not replicas:
-        return f"the containers of {color} are gone"
+    wanted = len(world.settings.release.services) * world.settings.release.replicas
+    if len(replicas) < wanted:
+        return f"{len(replicas)} of {wanted} containers of {color} are there"
     for replica in replicas:
         if not replica.running:
             return f"{replica.name} is {replica.state}, exit code {replica.exit_code}"
-        if replica.restarts:
+        if replica.restarts > restarts.get(replica.id, 0):
             return f"{replica.name} crashed and was restarted"
     return ""
 
 
 def smoke_directly(world: World, color: Color, release: Release) -> str:
     """The smoke tests against every routed replica."""
-    for replica in routed_among(world, color, world.stack.replicas(color)):
+    routed = routed_among(world, color, world.stack.replicas(color))
+    if len(routed) < world.settings.release.replicas:
+        return f"{len(routed)} of {world.settings.release.replicas} replicas run"
+    for replica in routed:
         for test in world.settings.smoke:
             answer = ask(world, replica, test.path, test.max_seconds)
             problem = smoke_problem(test, answer, release.version)
@@ -160,12 +164,20 @@ def smoke_through_nginx(world: World, color: Color, release: Release) -> str:
 
         def problem(test: SmokeTest = test) -> str:
             answer = world.prober.get(router.url + test.path, test.max_seconds, preview)
-            return smoke_problem(test, answer, release.version)
+            return wrong_color(world, answer, color) or smoke_problem(test, answer, release.version)
 
         words = world.prober.until(problem, ROUTE_SECONDS)
         if words:
             return f"{test.path} through nginx: {words}"
     return ""
+
+
+def wrong_color(world: World, answer: Answer, color: Color) -> str:
+    """Someone else answered: another virtual host, or a template without the preview header."""
+    if not world.settings.router.expose_color or not answer.status:
+        return ""
+    found = (answer.headers or {}).get("x-ondeploy-color", "nobody of ondeploy's")
+    return "" if found == color else f"{found} answered instead of {color}"
 
 
 def smoke_problem(test: SmokeTest, answer: Answer, version: str) -> str:

@@ -96,6 +96,19 @@ def volume_labels(project: str, volume: str) -> list[str]:
     return [f"com.docker.compose.project={project}", f"com.docker.compose.volume={key}"]
 
 
+def creation_options(kind: str, key: str, model: Mapping[str, Any]) -> list[str]:
+    """Words of `docker network create` or `volume create` for one of the user's."""
+    entry = model[f"{kind}s"][key]
+    marks = [f"com.docker.compose.project={model['name']}", f"com.docker.compose.{kind}={key}"]
+    words = [f"--driver={entry['driver']}"] if entry.get("driver") else []
+    words += [f"--opt={name}={value}" for name, value in entry.get("driver_opts", {}).items()]
+    words += [f"--label={mark}" for mark in marks]
+    words += ["--internal"] if entry.get("internal") else []
+    for pool in (entry.get("ipam") or {}).get("config") or ():
+        words += [f"--{name}={pool[name]}" for name in ("subnet", "gateway") if name in pool]
+    return words
+
+
 def project_name(settings: Settings, color: Color) -> str:
     return f"{settings.project}-{color}"
 
@@ -159,12 +172,7 @@ def check_model(model: Mapping[str, Any], settings: Settings) -> None:
             raise ConfigError(f"the compose files have no service {name!r}; they have: {known}")
     for name in settings.release.services:
         refuse_unshareable(name, services[name])
-    router = services[settings.router.service]
-    if not any(m.get("target") == STATE_TARGET for m in router.get("volumes", ())):
-        raise ConfigError(
-            f"the service {settings.router.service!r} does not mount a volume at {STATE_TARGET}",
-            f"add «ondeploy:{STATE_TARGET}» to its volumes and «ondeploy:» to the volumes below",
-        )
+    state_volume(model, settings)
     if not shared_network(model, settings):
         raise ConfigError(
             f"{settings.router.service!r} and {settings.routed!r} share no network",
@@ -183,12 +191,23 @@ def refuse_unshareable(name: str, service: Mapping[str, Any]) -> None:
         raise ConfigError(f"{name!r} has volumes_from: name the volumes it uses instead")
 
 
-def shared_network(model: Mapping[str, Any], settings: Settings) -> str:
-    """The real name of a network that nginx and the routed service are both on; "" if none."""
+def state_volume(model: Mapping[str, Any], settings: Settings) -> str:
+    """The real name of the volume that nginx mounts for its configuration and ondeploy's state."""
+    service = model["services"].get(settings.router.service) or {}
+    for mount in service.get("volumes", ()):
+        if mount.get("target") == STATE_TARGET and mount.get("type") == "volume":
+            return str(model["volumes"][mount["source"]]["name"])
+    raise ConfigError(
+        f"the service {settings.router.service!r} does not mount a volume at {STATE_TARGET}",
+        f"add «ondeploy:{STATE_TARGET}» to its volumes and «ondeploy:» to the volumes below",
+    )
+
+
+def shared_network(model: Mapping[str, Any], settings: Settings) -> bool:
+    """nginx and the routed service are on a network together."""
     router = model["services"][settings.router.service].get("networks") or {"default": None}
     routed = model["services"][settings.routed].get("networks") or {"default": None}
-    common = [key for key in routed if key in router]
-    return str(model["networks"][common[0]]["name"]) if common else ""
+    return bool(set(router) & set(routed))
 
 
 def notes(model: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:

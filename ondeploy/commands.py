@@ -107,6 +107,8 @@ def prune(world: World, request: Request) -> tuple[Outcome, Pruned]:
     with leased(world, request) as lease:
         snapshot = recovered(world, observe(world, history=10_000), lease)
         ended = carry_out(world, plan_prune(snapshot), lease)
+        if ended.code != 0:
+            return ended, Pruned(0, 0, 0)
         keep = world.settings.retention
         old = images_beyond(snapshot, keep.releases)
         return ended, Pruned(
@@ -144,7 +146,9 @@ def recovered(world: World, snapshot: Snapshot, lease: str) -> Snapshot:
         return snapshot
     ended = recover_run(world, snapshot, unfinished, lease)
     if ended.code != 0:
-        raise RollbackFailed(f"an earlier run could not be recovered: {ended.reason}", ended.hint)
+        error = RollbackFailed(f"an earlier run could not be recovered: {ended.reason}", ended.hint)
+        error.code = ended.code
+        raise error
     return observe(world)
 
 
@@ -194,6 +198,7 @@ def carry_out(world: World, plan: Plan, lease: str) -> Outcome:
         who=world.who,
         target=plan.target,
         previous=plan.previous,
+        leaves=plan.versions.get(plan.previous, "") if plan.previous else "",
         steps=[step.name for step in plan.steps],
     )
     return execute(plan, run)

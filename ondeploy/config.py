@@ -28,8 +28,8 @@ def load(path: Path, env: str, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError naming the file and the key path of the first thing that is wrong.
     """
-    tree = interpolate(read_yaml(path), environ, path)
-    return validate(select_environment(tree, env, path), env, path)
+    tree = select_environment(read_yaml(path), env, path)
+    return validate(interpolate(tree, environ, path), env, path)
 
 
 def check_version(version: str) -> str:

@@ -8,11 +8,14 @@ from typing import Any
 
 from ondeploy.colors import LABEL, project_name
 from ondeploy.engine import Docker
+from ondeploy.errors import EngineError
 from ondeploy.model import Color, Release, Replica, Slot
 from ondeploy.settings import Settings
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
+LOOKS = 3
+"""A container may go away between listing and inspecting: then both are done again."""
 MARKS = (LABEL + "project", LABEL + "color", COMPOSE_PROJECT)
 """The labels by which containers are found; never by name."""
 
@@ -49,7 +52,11 @@ class Containers:
 
     def container_of(self, service: str) -> str:
         """Id of the running container of a platform service; "" if there is none."""
-        marks = (f"{COMPOSE_PROJECT}={self.settings.project}", f"{COMPOSE_SERVICE}={service}")
+        marks = (
+            f"{COMPOSE_PROJECT}={self.settings.project}",
+            f"{COMPOSE_SERVICE}={service}",
+            "com.docker.compose.oneoff=False",
+        )
         filters = [word for mark in marks for word in ("--filter", f"label={mark}")]
         found = self.docker.run("ps", "--quiet", "--no-trunc", *filters).split()
         return found[0] if found else ""
@@ -66,7 +73,8 @@ class Containers:
             )
         )
         if ids:
-            self.docker.attempt("stop", *self._grace(grace), *ids)
+            limit = self.settings.build_timeout_seconds  # a grace may be long
+            self.docker.attempt("stop", *self._grace(grace), *ids, timeout=limit)
             self.docker.run("rm", "--force", "--volumes", *ids)
 
     def log_tail(self, color: Color, lines: int) -> str:
@@ -87,13 +95,14 @@ class Containers:
 
     def _inspect(self, wanted: Callable[[Mapping[str, str]], bool]) -> list[dict[str, Any]]:
         """Every container whose labels are wanted, inspected in one call."""
-        ids = self._ids(wanted)
-        if not ids:
-            return []
-        reply = self.docker.attempt("inspect", "--type=container", *ids)
-        if reply.code != 0:  # one of them went away in between: look again
-            return self._inspect(wanted)
-        return [dict(entry) for entry in json.loads(reply.text)]
+        for _ in range(LOOKS):
+            ids = self._ids(wanted)
+            if not ids:
+                return []
+            reply = self.docker.attempt("inspect", "--type=container", *ids)
+            if reply.code == 0:
+                return [dict(entry) for entry in json.loads(reply.text)]
+        raise EngineError(f"containers come and go too fast to be inspected: {reply.text.strip()}")
 
 
 def slot_of(color: Color, containers: Sequence[Mapping[str, Any]], settings: Settings) -> Slot:
@@ -126,9 +135,16 @@ def replica_of(container: Mapping[str, Any]) -> Replica:
 
 
 def one_word(container: Mapping[str, Any]) -> str:
-    """healthy, unhealthy, starting, or Docker's state where there is no healthcheck."""
+    """healthy, unhealthy, starting, or Docker's state where there is no healthcheck.
+
+    A container that ended well and was never to be restarted, as a migration, is `completed`.
+    """
     replica = replica_of(container)
-    return (replica.health or replica.state) if replica.running else replica.state
+    if replica.running:
+        return replica.health or replica.state
+    once = container["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
+    done = once and replica.state == "exited" and replica.exit_code == 0
+    return "completed" if done else replica.state
 
 
 def label(container: Mapping[str, Any], name: str) -> str:

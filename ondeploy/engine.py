@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from ondeploy.errors import EngineError
 from ondeploy.ports import Reply
 
+LAST_LINES = 10
 UNREACHABLE = (
     "Cannot connect to the Docker daemon",
     "error during connect",
@@ -190,7 +191,8 @@ class PipeShell:
 
 
 def refused(args: Sequence[str], words: str) -> EngineError:
-    words = words.strip() or "no reason given"
+    # The end says why; a whole build log would drown it, and may hold what a RUN step printed.
+    words = "\n".join(words.strip().splitlines()[-LAST_LINES:]) or "no reason given"
     if any(sign in words for sign in UNREACHABLE):
         return unreachable(words)
     return EngineError(f"docker {args[0]}: {words}")

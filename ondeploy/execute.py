@@ -11,6 +11,8 @@ from ondeploy.model import Color, Outcome, StepRecord
 from ondeploy.plan import Plan
 from ondeploy.steps import Run, Step
 
+UNKNOWN = "unknown: nginx does not answer"
+
 
 def execute(plan: Plan, run: Run) -> Outcome:
     """Run every step of a plan. Never raises: what went wrong is in the outcome."""
@@ -23,10 +25,20 @@ def execute(plan: Plan, run: Run) -> Outcome:
         # Someone else is responsible now: not even an undo may touch anything.
         return outcome(plan, run, progress, "failed", lost)
     except OndeployError as failure:
-        return undo_all(plan, run, progress, failure)
+        return ended_badly(plan, run, progress, failure)
     except Exception as bug:
-        return undo_all(plan, run, progress, bug_report(bug))
+        return ended_badly(plan, run, progress, bug_report(bug))
     return outcome(plan, run, progress, "succeeded", None)
+
+
+def ended_badly(plan: Plan, run: Run, progress: Progress, failure: OndeployError) -> Outcome:
+    """Undo, unless the release is committed already or the plan only ever tidies up."""
+    if run.committed:
+        run.world.say(f"after the commit point: {failure.message}")
+        return outcome(plan, run, progress, "succeeded", None)
+    if not plan.undoable:
+        return outcome(plan, run, progress, "failed", failure)
+    return undo_all(plan, run, progress, failure)
 
 
 def undo_all(plan: Plan, run: Run, progress: Progress, failure: OndeployError) -> Outcome:
@@ -113,8 +125,10 @@ def traffic_now(run: Run) -> tuple[Color | None, str]:
         state = run.world.router.observe()
         slots, _ = run.world.stack.observe()
     except OndeployError:
-        return None, ""
-    active = state.weights.active if state and state.serving else None
+        return None, UNKNOWN
+    if state is None or not state.serving:
+        return None, UNKNOWN
+    active = state.weights.active
     slot = slots.get(active) if active else None
     return active, slot.release.version if slot else ""
 

@@ -35,6 +35,7 @@ exit 0
 """
 
 WRITE = """
+[ "$(readlink current)" != generations/{n} ] || exit 1
 rm -rf generations/{n} && mkdir -p generations/{n}/certs || exit 1
 chmod 700 generations/{n}/certs
 {certs}
@@ -109,6 +110,13 @@ class Generations:
         reply = self.volume.run(f"cat {folder}/nginx.conf 2>/dev/null", again=True)
         return reply.text if reply.code == 0 else ""
 
+    def same_certificates(self, n: int) -> bool:
+        """A generation has the very certificates that are live."""
+        names = ("cert.pem", "key.pem")
+        compare = [f"cmp -s generations/{n}/certs/{name} current/certs/{name}" for name in names]
+        none = f"[ ! -e generations/{n}/certs/cert.pem ] && [ ! -e current/certs/cert.pem ]"
+        return self.volume.run(f"{{ {none}; }} || {{ {' && '.join(compare)}; }}").code == 0
+
     def state(self) -> Mapping[str, Any] | None:
         """What the current generation says of itself; None if there is none."""
         text = self.volume.run("cat current/state.json 2>/dev/null", again=True).text
@@ -147,6 +155,9 @@ class Generations:
             point=point(f"generations/{n}", disk, weights),
             reload=RELOAD if reload else ":",
         )
+        self._install(script)
+
+    def _install(self, script: str) -> None:
         reply = self.volume.locked(script)
         if reply.code == LOST:
             raise LeaseLost("this run's lease was taken over; traffic was not moved by it")
@@ -155,17 +166,27 @@ class Generations:
         if reply.code != 0:
             raise EngineError(f"the configuration could not be installed: {reply.text.strip()}")
 
-    def restore(self, disk: Disk, weights: Weights) -> None:
-        """Make the disk say again what is live."""
-        self.volume.locked(f"{point(disk.current, disk, weights)}\n{RELOAD}")
+    def restore(self, n: int, disk: Disk, weights: Weights, lease: str) -> None:
+        """Make the disk say again what is live, after generation n was not applied."""
+        script = INSTALL.format(
+            lease=shlex.quote(lease),
+            lost=LOST,
+            moved=MOVED,
+            expected=f"generations/{n}",
+            point=point(disk.current, disk, weights),
+            reload=RELOAD,
+        )
+        self._install(script)
 
     def begin(self, n: int, disk: Disk) -> None:
         """Make the first generation current, before nginx starts."""
-        self.volume.locked(point(f"generations/{n}", disk, Weights.all_to(None)))
+        script = point(f"generations/{n}", disk, Weights.all_to(None))
+        self.volume.change(script, "the first configuration could not be installed")
 
     def prune(self, keep: int) -> int:
         """Remove all but the newest and the current; how many went."""
-        return int(self.volume.locked(PRUNE.format(first=keep + 1)).text.strip() or 0)
+        script = PRUNE.format(first=keep + 1)
+        return int(self.volume.change(script, "old configurations could not be removed"))
 
 
 def point(folder: str, disk: Disk, weights: Weights) -> str:

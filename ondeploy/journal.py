@@ -7,7 +7,6 @@ paused and overtaken learns it here, before it can change anything.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,7 +17,6 @@ from ondeploy.model import Color, RunSummary
 from ondeploy.volume import StateVolume
 
 LOST = 74
-RUN_ID = re.compile(r"^[0-9TZ]+-[0-9a-f]+$")
 
 APPEND = """
 read -r id ttl < lease 2>/dev/null || exit {lost}
@@ -61,20 +59,17 @@ class VolumeJournal:
 
     def history(self, limit: int) -> tuple[RunSummary, ...]:
         """The last runs, oldest first."""
-        text = self.volume.run(LAST.format(limit=int(limit)), again=True).text
+        reply = self.volume.run(LAST.format(limit=int(limit)), again=True)
+        if reply.code != 0:
+            raise EngineError(f"the history could not be read: {reply.text.strip()[-300:]}")
+        text = reply.text
         runs = text.split("\n=")[1:]
         return tuple(summary(events_in(run.partition("\n")[2])) for run in runs)
 
-    def events(self, run: str) -> tuple[Mapping[str, Any], ...]:
-        """Every event of one run, as recorded."""
-        if not RUN_ID.fullmatch(run):
-            return ()
-        reply = self.volume.run(f"cat runs/{run}.jsonl", again=True)
-        return tuple(events_in(reply.text)) if reply.code == 0 else ()
-
     def prune(self, keep: int) -> int:
         """Remove all but the newest journals; how many went."""
-        return int(self.volume.locked(PRUNE.format(keep=int(keep))).text.strip() or 0)
+        script = PRUNE.format(keep=int(keep))
+        return int(self.volume.change(script, "old journals could not be removed"))
 
 
 def events_in(text: str) -> list[dict[str, Any]]:
@@ -107,6 +102,7 @@ def summary(events: Iterable[Mapping[str, Any]]) -> RunSummary:
         previous=color_or_none(begin.get("previous")),
         image=image.get("image", ""),
         images=dict(image.get("images", {})),
+        leaves=begin.get("leaves", ""),
         started_standby=any(
             e["event"] == "intend" and e.get("step") == "start-standby" for e in listed
         ),

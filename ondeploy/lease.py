@@ -77,7 +77,7 @@ class VolumeLease:
     def clear(self) -> LeaseInfo | None:
         """Remove the lease whoever holds it; who that was."""
         before = self.read()
-        self.volume.locked("rm -f lease")
+        self.volume.change("rm -f lease", "the lease could not be removed")
         return before
 
 

@@ -152,6 +152,8 @@ class RunSummary:
     image: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
     """Service -> image id, as released: what a cold rollback starts from."""
+    leaves: str = ""
+    """The version that had the traffic when the run began."""
     started_standby: bool = False
     """It began to put its own containers into `color`."""
     committed: bool = False

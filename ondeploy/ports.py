@@ -86,7 +86,7 @@ class Stack(Protocol):
     def exec(self, service: str, command: Sequence[str], timeout: float) -> Reply:
         """Run a command in a platform service."""
 
-    def up(self, project: Mapping[str, Any]) -> None:
+    def up(self, project: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         """Start a color's compose project; returns before it is ready."""
 
     def remove(self, color: Color, grace: int | None = None) -> None:
@@ -142,7 +142,6 @@ class Journal(Protocol):
         """Record before acting. Raises LeaseLost if the lease is no longer this run's."""
 
     def history(self, limit: int) -> tuple[RunSummary, ...]: ...
-    def events(self, run: str) -> tuple[Mapping[str, Any], ...]: ...
     def prune(self, keep: int) -> int:
         """Remove all but the newest journals; how many went."""
 

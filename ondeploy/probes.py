@@ -29,14 +29,20 @@ class HttpProber:
         import httpx  # noqa: PLC0415 - 50 ms that `invoke --list` need not pay
 
         started = self.clock.monotonic()
+        body = bytearray()
         try:
-            reply = self._client.get(url, timeout=timeout, headers=dict(headers or {}))
+            with self._client.stream("GET", url, timeout=timeout, headers=headers) as reply:
+                for chunk in reply.iter_bytes():
+                    body += chunk
+                    if len(body) > BODY_LIMIT or self.clock.monotonic() - started > timeout:
+                        break
         except httpx.HTTPError as error:
             words = str(error) or type(error).__name__
             return Answer(0, self.clock.monotonic() - started, problem=words)
         seconds = self.clock.monotonic() - started
-        text = reply.content[:BODY_LIMIT].decode(errors="replace")
-        return Answer(reply.status_code, seconds, text, dict(reply.headers))
+        if seconds > timeout:  # httpx's own limit is for each read: a drip never reaches it
+            return Answer(0, seconds, problem=f"no whole answer within {timeout:g} s")
+        return Answer(reply.status_code, seconds, body.decode(errors="replace"), reply.headers)
 
     def until(self, problem: Callable[[], str], limit: float) -> str:
         """Ask until there is no problem, ever less often; the last problem after `limit` s."""

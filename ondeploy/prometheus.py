@@ -81,7 +81,7 @@ def counts_in(body: Mapping[str, Any], oldest: float) -> Mapping[str, Counts] | 
         return NoData("no requests of this release were scraped yet")
     if any(not math.isfinite(value) for group in found.values() for value in group.values()):
         return NoData("Prometheus answered NaN or Inf")
-    age = min(found["age"].values(), default=math.inf)
+    age = max(found["age"].values(), default=math.inf)
     if age > oldest:
         return NoData(f"the last scrape is {age:.0f} s old")
     return {

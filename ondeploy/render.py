@@ -109,7 +109,8 @@ def variables(
         "service": settings.routed,
         "port": settings.release.port,
         "split": split(weights),
-        "state_json": json.dumps(state(generation, weights, versions)),
+        "project": settings.project,
+        "state_json": json.dumps(state(settings.project, generation, weights, versions)),
         "state": STATE_TARGET,
         "folder": f"{STATE_TARGET}/generations/{generation}",
         "pid_file": PID_FILE,
@@ -133,9 +134,12 @@ def split(weights: Weights) -> list[tuple[str, str]]:
     return [(str(other), f"{share}%")] * (share > 0) + [(str(active), "*")]
 
 
-def state(generation: int, weights: Weights, versions: Mapping[Color, str]) -> dict[str, Any]:
+def state(
+    project: str, generation: int, weights: Weights, versions: Mapping[Color, str]
+) -> dict[str, Any]:
     """What a generation says of itself: on disk as state.json and live at /generation."""
     return {
+        "project": project,
         "generation": generation,
         "weights": {str(color): weights.of(color) for color in Color},
         "versions": {str(c): versions[c] for c in Color if weights.of(c) and c in versions},

@@ -44,7 +44,7 @@ def next_command(outcome: Outcome) -> str:
 
 def traffic(active: Color | None, version: str) -> str:
     if active is None:
-        return "no release takes traffic"
+        return version or "no release takes traffic"
     return f"{active}, {version or 'version unknown'}"
 
 

@@ -121,7 +121,8 @@ class NginxRouter:
         self.generations.install(generation, disk, weights, lease, reload=reload)
         if not self._confirmed(generation if reload else None, weights):
             words = complaint(self._log())
-            self.generations.restore(disk, before[1] if before else Weights.all_to(None))
+            was = before[1] if before else Weights.all_to(None)
+            self.generations.restore(generation, disk, was, lease)
             raise RouterRefused(
                 f"nginx did not apply the new configuration: {words}",
                 "the configuration that was live still is; see the log of nginx",
@@ -140,13 +141,20 @@ class NginxRouter:
         answer = self.prober.get(f"{self.settings.router.control_url}/generation", timeout=2)
         if answer.status != 200:
             return None
+        url = self.settings.router.control_url
         try:
-            return served(json.loads(answer.body))
+            facts = json.loads(answer.body)
+            found = served(facts)
         except (ValueError, KeyError, TypeError):
             raise RouterRefused(
-                f"{self.settings.router.control_url} does not answer like ondeploy's nginx",
-                "check router.control_url",
+                f"{url} does not answer like ondeploy's nginx", "check router.control_url"
             ) from None
+        if facts.get("project") != self.settings.project:
+            raise RouterRefused(
+                f"the nginx at {url} belongs to another stack, {facts.get('project')!r}",
+                "check router.control_url and compose.project",
+            )
+        return found
 
     def _render(
         self, disk: Disk, generation: int, weights: Weights, versions: Mapping[Color, str]
@@ -165,13 +173,14 @@ class NginxRouter:
         self, disk: Disk, generation: int, weights: Weights, versions: Mapping[Color, str]
     ) -> None:
         config = self._render(disk, generation, weights, versions)
-        facts = state(generation, weights, versions)
+        facts = state(self.settings.project, generation, weights, versions)
         self.generations.write(generation, config, facts, self.certificates)
 
     def _same_text(self, disk: Disk, generation: int) -> bool:
         """With flag files no reload is needed where nothing but the number differs."""
         candidate = self.generations.text(f"generations/{generation}")
-        return same_but_number(candidate, generation, self.generations.text(), disk.intended)
+        same = same_but_number(candidate, generation, self.generations.text(), disk.intended)
+        return same and self.generations.same_certificates(generation)
 
     def _confirmed(self, generation: int | None, weights: Weights) -> bool:
         """nginx serves these weights, and this generation if one is named, on fresh connections."""

@@ -26,6 +26,10 @@ Threshold = Annotated[int, Field(ge=1, le=1000, description="So many failures in
 Percent = Annotated[float, Field(gt=0, lt=100)]
 
 
+VISITORS = 'handler!~"/health|/ready|/metrics",path!~"/health|/ready|/metrics"'
+"""Probes and scrapes are no visitors; where a counter has neither label, these exclude nothing."""
+
+
 class Section(BaseModel):
     """A part of the file; unknown keys are errors, since a typo must not become a default."""
 
@@ -191,11 +195,11 @@ class Prometheus(Section):
 
     url: LocalUrl = Field("http://127.0.0.1:9090", description="As reached from here")
     requests: str = Field(
-        'http_requests_total{color="{color}",version=~"{version}"}',
+        'http_requests_total{color="{color}",version=~"{version}",' + VISITORS + "}",
         description="Selector of the counters of all requests of a release",
     )
     errors: str = Field(
-        'http_requests_total{color="{color}",version=~"{version}",status=~"5.."}',
+        'http_requests_total{color="{color}",version=~"{version}",' + VISITORS + ',status=~"5.."}',
         description="Selector of the counters of its failed requests",
     )
     scrape_seconds: Seconds = Field(5, description="Scrape interval; older than 3 of them is stale")

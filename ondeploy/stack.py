@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ondeploy import deadline
-from ondeploy.colors import volume_labels
+from ondeploy.colors import creation_options, volume_labels
 from ondeploy.containers import Containers
 from ondeploy.engine import Docker, no_client
 from ondeploy.errors import ConfigError, EngineError
@@ -83,21 +83,22 @@ class ComposeStack:
         """The image's id on the engine; EngineError if it is not there."""
         return self.docker.run("image", "inspect", "--format={{.Id}}", image).strip()
 
+    def image_user(self, image: str) -> str:
+        """The user that an image runs as; "" if it says none or is not there yet."""
+        reply = self.docker.attempt("image", "inspect", "--format={{.Config.User}}", image)
+        return reply.text.strip() if reply.code == 0 else ""
+
     def remove_image(self, image: str) -> bool:
         """Remove an image that no container uses; False if one does or it is gone already."""
         return self.docker.attempt("image", "rm", image).code == 0
 
     def fill_volume(self, volume: str, folder: Path, image: str) -> None:
         """Copy a folder's content into a named volume, made if missing with Compose's labels."""
-        self.make_volume(volume)
+        marks = [f"--label={mark}" for mark in volume_labels(self.settings.project, volume)]
+        self.docker.run("volume", "create", *marks, volume)
         archive = tar_of(folder)
         target = ["-v", f"{volume}:/into", "--user=0:0", "--network=none", "--entrypoint=tar"]
         self.docker.run("run", "--rm", "-i", *target, image, "-xC", "/into", stdin=archive)
-
-    def make_volume(self, volume: str) -> None:
-        """Make a volume of the user's compose files, as Compose itself would label it."""
-        marks = volume_labels(self.settings.project, volume)
-        self.docker.run("volume", "create", *[f"--label={mark}" for mark in marks], volume)
 
     def start_platform(self, version: str, services: Sequence[str]) -> None:
         """Start services that are missing or stopped; `--no-recreate` leaves what runs alone."""
@@ -115,14 +116,24 @@ class ComposeStack:
             return Reply(1, f"{service} does not run")
         return self.docker.attempt("exec", container, *command, timeout=timeout)
 
-    def up(self, project: Mapping[str, Any]) -> None:
-        """Recreate a color's containers; returns once they are started, not yet ready."""
-        for volume in project["volumes"].values():
-            if volume["name"] not in self.docker.run("volume", "ls", "--quiet").split():
-                self.make_volume(volume["name"])
+    def up(self, project: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+        """Recreate a color's containers; returns once they are started, not yet ready.
+
+        Networks and volumes that only the release uses are made as the model wants them.
+        """
+        self._make_missing("network", project["networks"], model)
+        self._make_missing("volume", project["volumes"], model)
         with written(project) as file, spoken():
-            client = self._client(self.settings.timeout_seconds, compose_files=[file])
+            # What stood there may need its own long grace to stop.
+            client = self._client(self.settings.build_timeout_seconds, compose_files=[file])
             client.compose.up(detach=True, force_recreate=True, pull="never", quiet=True)
+
+    def _make_missing(self, kind: str, wanted: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+        there = self.docker.run(kind, "ls", "--format={{.Name}}").split()
+        for key, entry in wanted.items():
+            if entry["name"] not in there:
+                options = creation_options(kind, key, model)
+                self.docker.run(kind, "create", *options, entry["name"])
 
     def _user_files(self, version: str, limit: float) -> DockerClient:
         folder = self.settings.folder

@@ -15,6 +15,7 @@ import contextlib
 import shlex
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from ondeploy.colors import LABEL, STATE_TARGET, volume_labels
@@ -26,6 +27,26 @@ Reach = Literal["look", "read", "write"]
 """How far to go for a shell: only into a running nginx; also beside a stopped one; also make it."""
 
 
+PULL_SECONDS = 600.0
+BUSY = 75
+LOCK = f"""
+tries=0
+until flock -n -x 9; do
+  tries=$((tries + 1)); [ "$tries" -lt 200 ] || exit {BUSY}; sleep 0.1
+done"""
+"""Twenty seconds of trying: busybox's flock cannot wait for a time of its own."""
+
+
+@dataclass(frozen=True)
+class NginxService:
+    """The nginx service of the compose files."""
+
+    image: str
+    user: str
+    volume: str
+    """Name of the volume that it mounts as its configuration."""
+
+
 class StateVolume:
     """A shell that is opened on first use, inside nginx if it runs, else in a container beside it.
 
@@ -35,18 +56,16 @@ class StateVolume:
     def __init__(
         self,
         docker: Docker,
-        volume: str,
         project: str,
         find_nginx: Callable[[], str],
-        nginx_image_and_user: Callable[[], tuple[str, str]],
+        nginx: Callable[[], NginxService],
         reach: Reach = "write",
         target: str = STATE_TARGET,
     ) -> None:
         self.docker = docker
-        self.volume = volume
         self.project = project
         self.find_nginx = find_nginx
-        self.nginx_image_and_user = nginx_image_and_user
+        self.nginx = nginx
         self.reach: Reach = reach
         self.target = target
         self.inside_nginx = False
@@ -66,11 +85,22 @@ class StateVolume:
             self.close()
             if not again:
                 raise
+        except BaseException:  # a signal: its answer may still come, and be taken for another's
+            self.close()
+            raise
         return self._opened().run(framed, timeout)
 
     def locked(self, script: str, timeout: float | None = None) -> Reply:
         """Run a script while no other locked script runs on this volume, from any machine."""
-        return self.run(f"(\nflock -x -w 20 9 || exit 75\n{script}\n) 9>lock", timeout)
+        return self.run(f"(\n{LOCK}\n{script}\n) 9>lock", timeout)
+
+    def change(self, script: str, what: str) -> str:
+        """Run a locked script that must succeed; EngineError says what could not be done."""
+        reply = self.locked(script)
+        if reply.code != 0:
+            words = "another run holds the volume" if reply.code == BUSY else reply.text.strip()
+            raise EngineError(f"{what}: {words or 'no reason given'}")
+        return reply.text
 
     def within_nginx(self) -> None:
         """Make sure that the shell is the one inside nginx. EngineError if nginx does not run."""
@@ -112,27 +142,29 @@ class StateVolume:
             return self.docker.shell(container)
         if self.reach == "look":
             raise EngineError("nginx does not run, so the release state cannot be read")
-        if not self._exists():
-            if self.reach == "read":
-                raise EngineError("nothing has been released here yet")
-            self._make()
-        image, user = self.nginx_image_and_user()
-        marks = [f"{LABEL}helper={self.project}"]
-        return self.docker.shell_beside(image, self.volume, self.target, user, marks)
+        nginx = self.nginx()
+        if self.reach == "write":
+            self._make(nginx)
+        elif nginx.volume not in self.docker.run("volume", "ls", "--quiet").split():
+            raise EngineError("nothing has been released here yet")
+        return self._beside(nginx, nginx.user)
 
-    def _exists(self) -> bool:
-        return self.volume in self.docker.run("volume", "ls", "--quiet").split()
-
-    def _make(self) -> None:
-        """Create the volume as Compose would label it, owned by the user that nginx runs as."""
-        marks = volume_labels(self.project, self.volume)
-        self.docker.run("volume", "create", *[f"--label={m}" for m in marks], self.volume)
-        image, user = self.nginx_image_and_user()
-        shell = self.docker.shell_beside(image, self.volume, self.target, "0:0")
+    def _make(self, nginx: NginxService) -> None:
+        """Have the volume as Compose would label it, owned by the user that nginx runs as."""
+        marks = volume_labels(self.project, nginx.volume)
+        self.docker.run("volume", "create", *[f"--label={m}" for m in marks], nginx.volume)
+        shell = self._beside(nginx, "0:0")
         try:
-            script = f"mkdir -p runs generations && chown -R {shlex.quote(user)} ."
-            reply = shell.run(f"cd {self.target} && {script}", timeout=300)
+            script = f"mkdir -p runs generations && chown -R {shlex.quote(nginx.user)} ."
+            reply = shell.run(f"cd {self.target} && {script}", timeout=60)
         finally:
             shell.close()
         if reply.code != 0:
             raise EngineError(f"the state volume could not be prepared: {reply.text.strip()}")
+
+    def _beside(self, nginx: NginxService, user: str) -> Shell:
+        """A shell in a container of its own, past the noise of an image being pulled for it."""
+        marks = [f"{LABEL}helper={self.project}"]
+        shell = self.docker.shell_beside(nginx.image, nginx.volume, self.target, user, marks)
+        shell.run("true", timeout=PULL_SECONDS)
+        return shell

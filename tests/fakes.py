@@ -278,7 +278,7 @@ class FakeStack:
         self.host.call("stack.exec", service, *command)
         return self.check_reply
 
-    def up(self, project: Mapping[str, Any]) -> None:
+    def up(self, project: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         color = Color(project["name"].rpartition("-")[2])
         service = project["services"][f"web-{color}"]
         marks = service["labels"]

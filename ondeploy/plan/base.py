@@ -21,7 +21,7 @@ from ondeploy.steps import (
     WaitReady,
 )
 
-UP = ("healthy", "running", "starting")
+UP = ("healthy", "running", "starting", "completed")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Plan:
     model: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The compose model of the new release; holds the user's secrets, so it is never printed."""
     notes: tuple[str, ...] = ()
+    undoable: bool = True
+    """A recovery is not: what it moved away from is no place to go back to."""
     unchanged: str = ""
     """Why there is nothing to do; "" where there is."""
 

@@ -22,7 +22,8 @@ def plan_recovery(snapshot: Snapshot, run: RunSummary) -> Plan:
         home = home.other
     versions = versions_of(snapshot)
     steps: list[Step] = []
-    if state and (not state.settled or weights != Weights.all_to(home)):
+    unsettled = state is not None and state.serving and not state.settled
+    if state and (unsettled or weights != Weights.all_to(home)):
         after = Weights.all_to(home)
         steps += [StageRouter(after, state.seamless), Shift(weights, after, versions), Drain()]
     left = snapshot.slots.get(run.color) if run.color else None
@@ -37,6 +38,7 @@ def plan_recovery(snapshot: Snapshot, run: RunSummary) -> Plan:
         steps=tuple(steps),
         versions=versions,
         weights=Weights.all_to(home),
+        undoable=False,
         notes=(f"the run {run.id} («{run.command} {run.version}» by {run.who}) did not finish",),
     )
 
@@ -58,4 +60,5 @@ def plan_prune(snapshot: Snapshot) -> Plan:
         steps=(RemoveColor(standby.color, standby.release.version),) if standby else (),
         versions=versions_of(snapshot),
         weights=Weights.all_to(active),
+        undoable=False,
     )

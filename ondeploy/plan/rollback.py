@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,12 @@ def cold_rollback(
     run: RunSummary,
 ) -> Plan:
     check_model(model, settings)
+    if set(run.images) != set(settings.release.services):
+        raise UsageError(
+            f"{run.version} was released as {', '.join(sorted(run.images))}, "
+            f"release.services now says {', '.join(settings.release.services)}",
+            "roll back from a checkout of that time, or release the old version anew",
+        )
     release = Release(run.version, run.image, "", config_hash(model, settings))
     return Plan(
         command="rollback",
@@ -120,20 +126,39 @@ def cold_rollback(
 
 
 def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | None:
-    """The journal of the newest release that can be gone back to."""
+    """The journal of the newest release that can be gone back to.
+
+    Without a wish, never one that was itself rolled back from: a second `rollback` must not bring
+    the bad release back.
+    """
     now = snapshot.release(active)
-    for run in reversed(snapshot.history):
-        if run.outcome != "succeeded" or run.command not in ("deploy", "rollback"):
+    released = [run for run in snapshot.history if run.outcome == "succeeded"]
+    avoided = rolled_back_from(released) | ({now.version} if now else set())
+    for run in reversed(released):
+        if run.command not in ("deploy", "rollback"):
             continue
-        if not version and (now is None or run.version != now.version):
+        if not version and run.version not in avoided:
             version = run.version
         if run.images and run.version == version:  # a warm rollback recorded no images itself
             return run
     return None
 
 
+def rolled_back_from(released: Sequence[RunSummary]) -> set[str]:
+    """The versions that a rollback left and that were not released again since."""
+    left: set[str] = set()
+    for run in released:
+        if run.command == "deploy":
+            left.discard(run.version)
+        if run.command == "rollback":
+            left.add(run.leaves)
+    return left
+
+
 def no_such_release(snapshot: Snapshot, version: str) -> tuple[str, str]:
     versions = {run.version for run in snapshot.history if run.outcome == "succeeded"}
     known = ", ".join(sorted(versions)) or "none"
-    what = f"{version} was never released here" if version else "there is no earlier release"
-    return f"{what}; released were: {known}", "invoke history lists every run"
+    if version:
+        return f"{version} was never released here; released were: {known}", "invoke history"
+    what = "there is no other release that was not itself rolled back from"
+    return f"{what}; released were: {known}", "name one with --to; invoke history lists every run"

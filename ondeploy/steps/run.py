@@ -25,11 +25,16 @@ class Run:
     images: dict[str, str] = field(default_factory=dict)
     generation: int = 0
     reading: Reading = field(default_factory=Reading)
-    """What was counted before the shift, smoke tests included: not the visitors' requests."""
+    """What had been counted before the shift: not the visitors' requests."""
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """Container -> how often it had been restarted when the release was proven."""
     touched: bool = False
     """Something was changed that an undo has to put back."""
     shifted: bool = False
     """Visitors may have reached the release: it may have requests in flight."""
+
+    committed: bool = False
+    """The commit point is journaled: nothing is undone any more."""
 
     def journal(self, event: str, **facts: Any) -> None:
         at = self.world.clock.now().isoformat()

@@ -90,9 +90,10 @@ class StartStandby:
         world = run.world
         if self.replaces:
             wait_drained(world)
+        run.journal("start", color=self.color)  # after the wait: is the lease still ours?
         project = color_project(run.model, world.settings, self.color, run.release, run.images)
         run.touched = True
-        world.stack.up(project)
+        world.stack.up(project, run.model)
         return ""
 
     def undo(self, run: Run) -> None:
@@ -108,7 +109,7 @@ class StartStandby:
             run.world.say(f"{self.color} still answers requests in flight: it is left running")
             return
         quick = hurried or not run.shifted
-        run.world.stack.remove(self.color, QUICK_GRACE if quick else None)
+        remove_idle(run, self.color, QUICK_GRACE if quick else None)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class WaitReady:
                 tail = run.world.stack.log_tail(self.color, 20)
                 run.world.say(f"last lines of its log:\n{tail}" if tail else "it logged nothing")
                 raise ReleaseUnhealthy(f"the release never became fit for traffic: {problem}")
+        run.restarts = {r.id: r.restarts for r in run.world.stack.replicas(self.color)}
         return ""
 
     def undo(self, run: Run) -> None:
@@ -154,7 +156,7 @@ class Smoke:
         with run.world.signals.interruptible():
             problem = checks.smoke_directly(run.world, self.color, run.release)
             problem = problem or checks.smoke_through_nginx(run.world, self.color, run.release)
-            problem = problem or checks.container_problem(run.world, self.color)
+            problem = problem or checks.container_problem(run.world, self.color, run.restarts)
         if problem:
             raise ReleaseUnhealthy(f"smoke test failed: {problem}")
         counted = run.world.metrics.counts(self.color, run.release.version)
@@ -180,8 +182,24 @@ class RemoveColor:
     def do(self, run: Run) -> str:
         run.touched = True
         wait_drained(run.world)
-        run.world.stack.remove(self.color)
+        remove_idle(run, self.color)
         return ""
 
     def undo(self, run: Run) -> None:
         """Its images are recorded: a rollback starts it again."""
+
+
+def remove_idle(run: Run, color: Color, grace: int | None = None) -> None:
+    """Remove a color's containers, but only where nginx itself says that it has no traffic.
+
+    Raises EngineError otherwise: a shift back that failed must not be followed by the removal of
+    the only color that still answers.
+    """
+    state = run.world.router.observe()
+    if state is None or not state.serving or state.weights.of(color) > 0:
+        raise EngineError(
+            f"{color} is left as it is: nginx does not confirm that it has no traffic",
+            "invoke status; once nginx answers, invoke recover",
+        )
+    run.journal("remove", color=color)  # and is the lease still ours?
+    run.world.stack.remove(color, grace)

@@ -77,7 +77,7 @@ class Bake:
         return f"watch it for {self.minutes:g} min; roll back above {self.limit_percent:g} % 5xx"
 
     def do(self, run: Run) -> str:
-        return bake(run.world, self.color, run.release.version, run.reading)
+        return bake(run.world, self.color, run.release.version, run.reading, run.restarts)
 
     def undo(self, run: Run) -> None:
         """Nothing was changed."""
@@ -99,6 +99,7 @@ class Finish:
 
     def do(self, run: Run) -> str:
         run.journal("commit", active=self.color)
+        run.committed = True
         return ""
 
     def undo(self, run: Run) -> None:

@@ -202,7 +202,7 @@ def test_what_was_journaled_is_history(machine: Machine) -> None:
     assert (ended.outcome, ended.reason, ended.committed) == ("rolled-back", odd, True)
     assert ended.images == {"web": "sha256:2"}
     assert (ended.color, ended.previous) == ("green", "blue")
-    assert [event["event"] for event in machine.journal.events(run)][0] == "begin"
+    assert machine.journal.events(run)[0]["event"] == "begin"
 
 
 def test_an_overtaken_run_writes_nothing(folder: Path, machine: Machine) -> None:

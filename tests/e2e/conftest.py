@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from demo.engine import ensure_engine
@@ -99,13 +100,14 @@ def coming(active: str) -> str:
 
 def at_rest(host: Host) -> bool:
     """Whether a story may begin: a good version active, no run unfinished, nobody at work."""
-    if not host.ids():
+    try:
+        version = host.version()
+        last = host.in_nginx(
+            "cd /ondeploy; [ ! -f lease ] && tail -n 1 runs/$(ls runs | tail -n 1)"
+        )
+    except (httpx.HTTPError, AssertionError, IndexError):
         return False
-    status = host.status()
-    release = status["colors"].get(status["active"] or "blue") or {}
-    last = status["last_run"] or {}
-    good = release.get("version") in GOOD and release["health"] in ("healthy", "starting")
-    return good and status["lease"] is None and last.get("outcome") != "unfinished"
+    return version in GOOD and '"event": "end"' in last
 
 
 def free_ports() -> dict[str, int]:

@@ -19,14 +19,14 @@ SHORT = {
         "readiness": {"initial_delay_seconds": 8, "period_seconds": 1},
     },
     "prometheus": {"scrape_seconds": 1},
-    "bake": {"minutes": 0.04, "min_requests": 20, "deadline_minutes": 0.5, "look_seconds": 0.25},
+    "bake": {"minutes": 0.02, "min_requests": 20, "deadline_minutes": 0.5, "look_seconds": 0.25},
     "router": {"drain_seconds": 15},
     "lease": {"seconds": 2},
 }
 
 
 def reference(folder: Path) -> dict[str, Any]:
-    """deployment/ondeploy.yml from another folder: scraped every second, baked for 2.4 s."""
+    """deployment/ondeploy.yml from another folder: scraped every second, baked for 1.2 s."""
     shipped = yaml.safe_load((DEPLOYMENT / "ondeploy.yml").read_text())
     shipped.pop("environments")
     places = {

@@ -84,7 +84,7 @@ def traces(host: Host) -> dict[str, Any]:
     return {
         "containers": containers,
         "started": [docker("inspect", "-f", "{{.State.StartedAt}}", c) for c in containers.split()],
-        "helpers": host.strays(),
+        "helpers": docker("ps", "--all", "--filter", f"label=ondeploy.helper={host.project}"),
         "volumes": docker("volume", "ls", "--quiet", "--filter", f"name={host.project}"),
         "networks": docker("network", "ls", "--quiet", *mine),
         "images": sorted(docker("image", "ls", "--quiet", "--no-trunc", IMAGE).split()),

@@ -16,7 +16,7 @@ LONG_BAKE = {"bake": {"minutes": 5}}
 def test_never_healthy(host: Host, images: Images, active: str) -> None:
     """A release that never gets healthy is given up at the configured limit and removed: exit 4."""
     images.app("v9.0.1", NEVER_HEALTHY="1")
-    live = host.ids(color=host.status()["active"])
+    live = host.ids(color=host.color())
     with host.load() as load:
         ran = host.deploy("v9.0.1", "--json", settings=SHORT_PROBES)
     assert (ran.code, ran.json["result"]) == (4, "rolled-back"), ran
@@ -24,7 +24,7 @@ def test_never_healthy(host: Host, images: Images, active: str) -> None:
     wait = next(step for step in ran.json["steps"] if step["name"] == "wait-ready")
     assert 4 <= wait["seconds"] < 10  # 1 s initial delay + 3 failures x 1 s
     host.expect(active, None)
-    assert host.ids(color=host.status()["active"]) == live
+    assert host.ids(color=host.color()) == live
     load.expect_no_loss()
 
 
@@ -41,7 +41,7 @@ def test_crash_before_ready(host: Host, images: Images, active: str) -> None:
 def test_crash_in_the_bake(host: Host, images: Images, active: str) -> None:
     """A container that dies after the switch rolls back: exit 4; only it failed any request."""
     images.app("v9.0.3", CRASH_AFTER_SECONDS="6")
-    bad = other(host)
+    bad = host.other()
     with host.load() as load:
         ran = host.deploy("v9.0.3", "--json", settings=LONG_BAKE)
     assert (ran.code, ran.json["result"]) == (4, "rolled-back"), ran
@@ -56,7 +56,7 @@ def test_crash_in_the_bake(host: Host, images: Images, active: str) -> None:
 def test_smoke_failure(host: Host, images: Images, active: str) -> None:
     """A release that says it is another version fails its smoke test, without traffic: exit 4."""
     images.app("v9.0.4", SMOKE="1")
-    bad = other(host)
+    bad = host.other()
     with host.load() as load:
         ran = host.deploy("v9.0.4", "--json")
     assert (ran.code, ran.json["result"]) == (4, "rolled-back"), ran
@@ -75,7 +75,7 @@ def test_errors_in_the_bake_then_a_good_release(
     It passes within the minute in which the bad one's errors are still in Prometheus.
     """
     images.app("v9.0.5", ERROR_RATE="0.2")
-    bad = other(host)
+    bad = host.other()
     with host.load() as load:
         ran = host.deploy("v9.0.5", "--json", settings=LONG_BAKE)
     assert (ran.code, ran.json["result"]) == (5, "rolled-back"), ran
@@ -102,7 +102,7 @@ def test_a_few_errors_are_tolerated(host: Host, images: Images, active: str) -> 
     assert ran.code == 0, ran
     host.expect("v9.0.6", active)
     assert host.run("rollback").code == 0
-    assert set(load.failed_colors()) <= {other(host)}
+    assert set(load.failed_colors()) <= {host.other()}
 
 
 def test_prometheus_down_in_the_bake(host: Host, active: str, coming: str) -> None:
@@ -128,7 +128,7 @@ def test_prometheus_down_in_the_bake(host: Host, active: str, coming: str) -> No
 
 def test_health_fails_in_the_bake(host: Host, active: str, coming: str) -> None:
     """A release that stops answering its probe after the switch is rolled back: exit 4."""
-    bad = other(host)
+    bad = host.other()
     with host.load() as load:
         running = host.start("deploy", "--version", coming, "--json", settings=LONG_BAKE)
         running.until("shift: done")
@@ -147,11 +147,6 @@ def test_no_traffic_in_the_bake(host: Host, active: str, coming: str) -> None:
     assert (ran.code, ran.json["result"]) == (5, "rolled-back"), ran
     assert "still inconclusive" in ran.json["reason"]
     host.expect(active, None)
-
-
-def other(host: Host) -> str:
-    """The color without traffic, which the next release will take."""
-    return "green" if host.status()["active"] == "blue" else "blue"
 
 
 def step_that_failed(outcome: dict[str, object]) -> str:

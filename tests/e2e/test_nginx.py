@@ -95,7 +95,7 @@ def refused(host: Host, version: str, router: Any, *words: str) -> None:
     print(ran)
     assert all(word in ran.json["reason"] for word in words), ran
     assert live(host) == before
-    standby = host.status()["colors"]["green" if host.status()["active"] == "blue" else "blue"]
+    standby = host.status()["colors"]["green" if host.color() == "blue" else "blue"]
     host.expect(active, standby and standby["version"])
     load.expect_no_loss()
 

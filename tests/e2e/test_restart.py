@@ -13,10 +13,10 @@ pytestmark = pytest.mark.e2e
 
 def test_nginx_restarted(host: Host, active: str) -> None:
     """After a restart of nginx the same color takes the traffic, from the same generation."""
-    before = host.status()["active"], host.served()
+    before = host.color(), host.served()
     docker("restart", host.container("nginx"))
     await_answer(host)
-    assert (host.status()["active"], host.served()) == before
+    assert (host.color(), host.served()) == before
     host.expect(active, standby(host))
 
 
@@ -34,7 +34,7 @@ def test_machine_rebooted(host: Host, active: str) -> None:
 @pytest.mark.parametrize("how", ["stop", "rm"])
 def test_nginx_gone(host: Host, active: str, coming: str, how: str) -> None:
     """With nginx down status says what it is set to; a release starts it on the same color."""
-    color = host.status()["active"]
+    color = host.color()
     docker(*{"stop": ("stop",), "rm": ("rm", "--force")}[how], host.container("nginx"))
     text, facts = host.run("status"), host.run("status", "--json")
     assert (text.code, facts.code) == (0, 0), (text, facts)
@@ -63,8 +63,7 @@ def test_state_lost(host: Host) -> None:
 
 
 def standby(host: Host) -> str | None:
-    status = host.status()
-    release = status["colors"]["green" if status["active"] == "blue" else "blue"]
+    release = host.status()["colors"][host.other()]
     return str(release["version"]) if release else None
 
 

@@ -9,22 +9,14 @@ import yaml
 
 from . import small
 from .conftest import GOOD, MakeHost
-from .harness import Host, docker, inspect
+from .harness import Host, inspect
 from .images import Images
-from .traffic import COLOR, Profile, Traffic
+from .traffic import ECHOED
 
 pytestmark = pytest.mark.e2e
 
 EACH = 4
 """Containers per color: two replicas of two services."""
-TRAFFIC = Profile(
-    (
-        Traffic("get", "/", connections=8, rate=80),
-        Traffic("post", "/", "POST", connections=8, rate=40, body=512),
-        Traffic("fresh", "/", connections=4, rate=20, keepalive=False),
-    ),
-    version_header=COLOR,
-)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +32,7 @@ def shop(make_host: MakeHost, images: Images) -> Host:
 def test_two_services_in_two_replicas(shop: Host) -> None:
     """A release replaces web and worker together, two of each, and loses nothing; so back."""
     shop.expect("v1.0.0", None, EACH)
-    with shop.load(TRAFFIC) as load:
+    with shop.load(ECHOED) as load:
         ran = shop.deploy("v2.0.0")
         assert ran.code == 0, ran
         color = shop.expect("v2.0.0", "v1.0.0", EACH)
@@ -98,11 +90,11 @@ def test_what_colors_cannot_be_is_refused(
     model["networks"]["apart"] = None
     compose = tmp_path / "compose.yml"
     compose.write_text(yaml.safe_dump(model))
-    before = shop.served(), docker("ps", "--quiet")
+    before = shop.served(), *[shop.ids(color=color) for color in ("", "blue", "green")]
     ran = shop.deploy("v3.0.0", settings={"compose": {"files": [str(compose)]}})
     assert ran.code == 2, ran
     assert reason in ran.err + ran.out
-    assert (shop.served(), docker("ps", "--quiet")) == before
+    assert (shop.served(), *[shop.ids(color=c) for c in ("", "blue", "green")]) == before
     shop.expect("v1.0.0", "v2.0.0", EACH)
 
 

@@ -63,7 +63,7 @@ def test_with_long_requests_in_flight(host: Host, active: str, coming: str) -> N
     with host.load(profile) as load:
         running = host.start("deploy", "--version", coming, "--json", settings=LONG_BAKE)
         running.until("bake 0/")
-        left = host.status()["active"]
+        left = host.color()
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(host.get, "/api/slow?seconds=12", timeout=30)
             while load.live.snapshot().requests < 400 or not host.get("/health").is_success:
@@ -111,7 +111,7 @@ def test_in_wait_ready(host: Host, images: Images, active: str) -> None:
 
 def test_in_the_build(host: Host, active: str, tmp_path: Path) -> None:
     """A signal during the build ends it at once: exit 130, nothing was changed."""
-    standby = (host.status()["colors"][other(host)] or {"version": None})["version"]
+    standby = (host.status()["colors"][host.other()] or {"version": None})["version"]
     running = host.start(
         "deploy", "--version", "v9.0.7", "--json", settings=slow_build(host, tmp_path)
     )
@@ -164,7 +164,3 @@ def words(place: Path) -> list[str]:
         return (place / "cmdline").read_text().split("\0")
     except OSError:
         return []
-
-
-def other(host: Host) -> str:
-    return "green" if host.status()["active"] == "blue" else "blue"

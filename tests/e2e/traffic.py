@@ -13,12 +13,22 @@ MIXED = Profile(
         Traffic("get", GET, connections=8, rate=80),
         Traffic("post", POST, "POST", connections=8, rate=40, body=512),
         Traffic("fresh", GET, connections=4, rate=20, keepalive=False),
-        Traffic("slow", "/api/slow?seconds=1", connections=2, timeout=20),
-        Traffic("upload", POST, "POST", connections=2, body=2048, trickle=1, timeout=20),
+        Traffic("slow", "/api/slow?seconds=0.7", connections=2, timeout=20),
+        Traffic("upload", POST, "POST", connections=2, body=2048, trickle=0.7, timeout=20),
     ),
     seconds=600,
     version_header=COLOR,
 )
+
+ECHOED = Profile(
+    (
+        Traffic("get", "/", connections=8, rate=80),
+        Traffic("post", "/", "POST", connections=8, rate=40, body=512),
+        Traffic("fresh", "/", connections=4, rate=20, keepalive=False),
+    ),
+    version_header=COLOR,
+)
+"""For the small stack, whose app answers every path."""
 
 PROOF = Profile(
     (
@@ -32,4 +42,4 @@ PROOF = Profile(
     version_header=COLOR,
 )
 
-__all__ = ["COLOR", "GET", "MIXED", "POST", "PROOF", "Profile", "Traffic"]
+__all__ = ["COLOR", "ECHOED", "GET", "MIXED", "POST", "PROOF", "Profile", "Traffic"]

@@ -38,7 +38,9 @@ class Echo(BaseHTTPRequestHandler):
                 }
             )
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain" if self.path == "/metrics" else "application/json")
+        self.send_header(
+            "Content-Type", "text/plain" if self.path == "/metrics" else "application/json"
+        )
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
