@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ondeploy.errors import RollbackFailed
+from ondeploy.errors import Interrupted, LeaseLost, RollbackFailed
 from ondeploy.execute import execute
 from ondeploy.keeper import leased, new_id
 from ondeploy.model import LeaseInfo, Outcome, Request, RunSummary, Snapshot
@@ -147,7 +147,8 @@ def recovered(world: World, snapshot: Snapshot, lease: str) -> Snapshot:
     ended = recover_run(world, snapshot, unfinished, lease)
     if ended.code != 0:
         error = RollbackFailed(f"an earlier run could not be recovered: {ended.reason}", ended.hint)
-        error.code = ended.code
+        if ended.code in (LeaseLost.code, Interrupted.code):
+            error.code = ended.code
         raise error
     return observe(world)
 

@@ -27,9 +27,8 @@ CONFIRM_SECONDS = 10.0
 50 ms apart, mean that they are done."""
 
 DRAINING = """
-for p in /proc/[0-9]*/cmdline; do
-  tr '\\0' ' ' < "$p" 2>/dev/null; echo
-done | grep -c '[s]hutting down'
+{ for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < "$p"; echo; done; } 2>/dev/null |
+  grep -c '[s]hutting down'
 exit 0
 """
 

@@ -30,6 +30,7 @@ Reach = Literal["look", "read", "write"]
 PULL_SECONDS = 600.0
 BUSY = 75
 LOCK = f"""
+command -v flock >/dev/null || {{ echo 'the nginx image has no flock'; exit 1; }}
 tries=0
 until flock -n -x 9; do
   tries=$((tries + 1)); [ "$tries" -lt 200 ] || exit {BUSY}; sleep 0.1

@@ -368,8 +368,12 @@ class FakeProber:
         word = named if through_nginx else host.partition("-")[0]
         container = self.host.stack.running.get(Color(word)) if word else None
         if container is None or host.partition(":")[0] in self.refusing:
-            return Answer(502 if through_nginx else 0, 0.0, problem="connection refused")
-        return self._answer(container, path)
+            headers = {"x-ondeploy-color": str(word)}
+            status = 502 if through_nginx else 0
+            return Answer(status, 0.0, headers=headers, problem="connection refused")
+        answer = self._answer(container, path)
+        color = {"x-ondeploy-color": str(word)} if through_nginx else {}
+        return replace(answer, headers={**(answer.headers or {}), **color})
 
     def _answer(self, container: Container, path: str) -> Answer:
         app = self.host.app(container.release.version)
@@ -470,9 +474,6 @@ class FakeJournal:
         self.host.call("journal.history")
         newest = list(self.runs.values())[-limit:]
         return tuple(summary(events) for events in newest)
-
-    def events(self, run: str) -> tuple[Mapping[str, Any], ...]:
-        return tuple(self.runs.get(run, ()))
 
     def prune(self, keep: int) -> int:
         self.host.call("journal.prune", keep)

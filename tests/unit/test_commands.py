@@ -188,7 +188,7 @@ def test_a_deploy_recovers_before_it_plans() -> None:
 
 
 def test_a_recovery_that_fails_stops_the_deploy() -> None:
-    """Exit code 6: nothing is released onto a host that could not be tidied up."""
+    """Nothing is released onto a host that could not be tidied up; the exit code says why."""
     host = shop()
     deploy(host, "v1")
     killed(host, "v2", "journal done shift")
@@ -196,7 +196,7 @@ def test_a_recovery_that_fails_stops_the_deploy() -> None:
     host.broken["router.activate"] = EngineError("gone")
     with pytest.raises(RollbackFailed, match="an earlier run could not be recovered") as caught:
         deploy(host, "v3")
-    assert caught.value.code == 6
+    assert caught.value.code == 2
     assert host.lease.info is None
 
 
@@ -285,7 +285,7 @@ def test_nothing_to_go_back_to_gives_the_lease_back() -> None:
     """A refused rollback leaves no lock behind."""
     host = shop()
     deploy(host, "v1")
-    with pytest.raises(UsageError, match="no earlier release"):
+    with pytest.raises(UsageError, match="there is no other release"):
         rollback(host)
     assert host.lease.info is None
 

@@ -14,6 +14,7 @@ def container(service: str, name: str, version: str = "v2", **state: Any) -> dic
         "Image": f"sha256:{service}",
         "RestartCount": 0,
         "State": {"Status": "running", "ExitCode": 0, **state},
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
         "NetworkSettings": {
             "Networks": {"none": {"IPAddress": ""}, "a": {"IPAddress": "10.0.0.5"}}
         },
@@ -63,6 +64,16 @@ def test_a_container_in_one_word() -> None:
     assert one_word(container("nginx", "n", Health={"Status": "none"})) == "running"
     dead = container("nginx", "n", Status="exited", Health={"Status": "healthy"})
     assert one_word(dead) == "exited"
+
+
+def test_a_migration_that_ended_well_is_completed() -> None:
+    """A service that runs once and is never restarted is not down when it is done."""
+    once = container("migrate", "m", Status="exited")
+    assert one_word(once) == "exited"
+    once["HostConfig"]["RestartPolicy"]["Name"] = "no"
+    assert one_word(once) == "completed"
+    once["State"]["ExitCode"] = 1
+    assert one_word(once) == "exited"
 
 
 def test_a_container_without_labels_or_address_is_no_problem() -> None:

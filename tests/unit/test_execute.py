@@ -159,7 +159,7 @@ def test_an_engine_that_is_gone_at_the_end_leaves_traffic_unknown() -> None:
     host = Host()
     host.broken["router.observe"] = EngineError("gone")
     ended = carry_out(host, Marked("a", []))
-    assert (ended.active, ended.active_version) == (None, "")
+    assert (ended.active, ended.active_version) == (None, "unknown: nginx does not answer")
 
 
 # the real steps of a release, each failing in turn

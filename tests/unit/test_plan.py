@@ -38,8 +38,8 @@ WELL = {"catalog": "healthy", "nginx": "healthy"}
 STEPS = [
     "check-platform",
     "prepare-images",
-    "start-standby",
     "stage-router",
+    "start-standby",
     "wait-ready",
     "smoke",
     "shift",
@@ -261,18 +261,43 @@ def test_a_release_that_was_rolled_back_is_not_gone_back_to() -> None:
     assert rollback(snapshot(BLUE, slot(BLUE, "v2"), history=history)).release.version == "v1"
 
 
-def test_after_a_rollback_the_previous_release_is_the_one_rolled_back_from() -> None:
-    """Rolling back twice leads back to where one was."""
-    history = (run("v1"), run("v2"), run("v1", "rollback", images={}))
-    seen = snapshot(BLUE, slot(BLUE, "v1"), slot(GREEN, "v2"), history=history)
+BACK = (run("v1"), run("v2"), run("v1", "rollback", images={}, leaves="v2"))
+
+
+def test_a_second_rollback_does_not_bring_the_bad_release_back() -> None:
+    """Without a name it goes further back, or nowhere; the bad one is there for --to only."""
+    seen = snapshot(BLUE, slot(BLUE, "v1"), slot(GREEN, "v2"), history=BACK)
+    with pytest.raises(UsageError, match="rolled back from"):
+        choose_rollback(seen, "")
+    assert names(rollback(seen, "v2"))[0] == "check-warm"
+    older = replace(seen, history=(run("v0"), *BACK))
+    assert rollback(older).release.version == "v0"
+
+
+def test_a_release_that_was_mended_counts_again() -> None:
+    """Released a second time under its name, it may be gone back to."""
+    seen = snapshot(BLUE, slot(BLUE, "v3"), history=(*BACK, run("v2"), run("v3")))
     assert rollback(seen).release.version == "v2"
+
+
+def test_a_rollback_to_other_services_is_refused() -> None:
+    """What was recorded must be what the configuration releases now."""
+    history = (run("v1", images={"web": "sha256:1", "worker": "sha256:2"}), run("v2"))
+    with pytest.raises(
+        UsageError, match=r"released as web, worker, release\.services now says web"
+    ):
+        rollback(snapshot(BLUE, slot(BLUE, "v2"), history=history))
 
 
 @pytest.mark.parametrize(
     ("seen", "version", "words"),
     [
         (snapshot(None), "", "nothing is released here"),
-        (snapshot(BLUE, slot(BLUE, "v1"), history=(run("v1"),)), "", "no earlier release"),
+        (
+            snapshot(BLUE, slot(BLUE, "v1"), history=(run("v1"),)),
+            "",
+            "there is no other release that was not itself rolled back from; released were: v1",
+        ),
         (
             snapshot(BLUE, slot(BLUE, "v1"), history=(run("v1"),)),
             "v7",
@@ -373,11 +398,12 @@ def test_recovery_never_removes_what_has_the_traffic(seen: Snapshot, left: RunSu
 
 @given(worlds(), unfinished())
 def test_recovery_settles_nginx(seen: Snapshot, left: RunSummary) -> None:
-    """Half of a switch, or one that nginx has not applied, is always made whole."""
+    """Half of a switch, or one that a running nginx has not applied, is always made whole."""
     plan = plan_recovery(seen, left)
     assert seen.router is not None
+    unsettled = seen.router.serving and not seen.router.settled
     whole = seen.router.weights in (Weights.all_to(BLUE), Weights.all_to(GREEN), Weights(0, 0))
-    if not seen.router.settled or not whole:
+    if unsettled or not whole:
         assert "shift" in names(plan)
 
 

@@ -80,6 +80,7 @@ def test_nginx_says_which_generation_it_serves() -> None:
     [line] = [line for line in lines(conf()) if line.startswith("return 200")]
     said = json.loads(line.removeprefix("return 200 '").removesuffix("';"))
     assert said == {
+        "project": "shop",
         "generation": 12,
         "weights": {"blue": 0, "green": 100},
         "versions": {"green": "v2"},
