@@ -123,6 +123,11 @@ class Reading:
 
     last: Mapping[str, Counts] = field(default_factory=dict)
 
+    def grown(self, now: Mapping[str, Counts]) -> set[str]:
+        """The instances that counted requests since the last reading."""
+        before = {name: self.last.get(name, Counts(0, 0)).total for name in now}
+        return {name for name, counts in now.items() if counts.total != before[name]}
+
     def new(self, now: Mapping[str, Counts]) -> tuple[Reading, Counts]:
         total = bad = 0.0
         for instance, counts in now.items():

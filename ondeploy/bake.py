@@ -74,6 +74,7 @@ class Watch:
         self.test = AbsoluteTest(options.error_rate_percent / 100, options.alpha)
         self.reading = before
         self.restarts = restarts
+        self.answering: set[str] = set()
         self.health = Health()
         self.words = "nothing was read yet"
         self.said = -SAY_EVERY
@@ -97,11 +98,12 @@ class Watch:
 
     def _judge(self, elapsed: float, needed: float) -> Verdict:
         """Count what is new since the last look, and ask the judge."""
-        data = complete(self.world.metrics.counts(self.color, self.version), self.reading)
+        data = complete(self.world.metrics.counts(self.color, self.version), self.answering)
         current = not isinstance(data, NoData)
         if isinstance(data, NoData):
             self.words = f"{data.reason}; {explain(self.test)}"
         else:
+            self.answering |= self.reading.grown(data)
             self.reading, fresh = self.reading.new(data)
             self.test = self.test.add(fresh)
             self.words = explain(self.test)
@@ -136,9 +138,11 @@ class Watch:
             )
 
 
-def complete(data: Mapping[str, Counts] | NoData, before: Reading) -> Mapping[str, Counts] | NoData:
-    """No data where a replica that was counted before is no longer scraped."""
+def complete(
+    data: Mapping[str, Counts] | NoData, answering: set[str]
+) -> Mapping[str, Counts] | NoData:
+    """No data where a replica that answered requests in this bake is no longer scraped."""
     if isinstance(data, NoData):
         return data
-    lost = sorted(set(before.last) - set(data))
+    lost = sorted(answering - set(data))
     return NoData(f"{', '.join(lost)} is no longer scraped") if lost else data

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_a_replica_that_is_no_longer_scraped_is_missing_data() -> None:
     host = baking(deadline_minutes=1)
     both = {"a": Counts(500, 0), "b": Counts(500, 0)}
     host.metrics.answer = lambda: both
-    host.clock.later(100, lambda: both.pop("b") and None)
+    host.clock.later(100, partial(both.__delitem__, "b"))
     with pytest.raises(AnalysisFailed, match="b is no longer scraped"):
         watch(host)
 

@@ -188,7 +188,7 @@ def test_a_deploy_recovers_before_it_plans() -> None:
 
 
 def test_a_recovery_that_fails_stops_the_deploy() -> None:
-    """Nothing is released onto a host that could not be tidied up; the exit code says why."""
+    """Nothing is released onto a host that could not be tidied up: exit code 6."""
     host = shop()
     deploy(host, "v1")
     killed(host, "v2", "journal done shift")
@@ -196,7 +196,7 @@ def test_a_recovery_that_fails_stops_the_deploy() -> None:
     host.broken["router.activate"] = EngineError("gone")
     with pytest.raises(RollbackFailed, match="an earlier run could not be recovered") as caught:
         deploy(host, "v3")
-    assert caught.value.code == 2
+    assert caught.value.code == 6
     assert host.lease.info is None
 
 

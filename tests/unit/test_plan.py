@@ -283,9 +283,7 @@ def test_a_release_that_was_mended_counts_again() -> None:
 def test_a_rollback_to_other_services_is_refused() -> None:
     """What was recorded must be what the configuration releases now."""
     history = (run("v1", images={"web": "sha256:1", "worker": "sha256:2"}), run("v2"))
-    with pytest.raises(
-        UsageError, match=r"released as web, worker, release\.services now says web"
-    ):
+    with pytest.raises(UsageError, match=r"as web, worker, release\.services now says web"):
         rollback(snapshot(BLUE, slot(BLUE, "v2"), history=history))
 
 
