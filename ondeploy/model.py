@@ -142,7 +142,7 @@ class RunSummary:
     command: str
     version: str
     outcome: str
-    """succeeded, unchanged, rolled-back, failed, or unfinished (no end was journaled)."""
+    """succeeded, unchanged, rolled-back, failed, recovered, or unfinished (without an end)."""
     reason: str
     started: datetime
     finished: datetime | None
@@ -158,6 +158,11 @@ class RunSummary:
     """It began to put its own containers into `color`."""
     committed: bool = False
     """The commit point was journaled: from there a crash is finished, not undone."""
+
+    @property
+    def released(self) -> bool:
+        """It ended with its version in production, if need be with a recovery's help."""
+        return self.outcome == "succeeded" or (self.outcome == "recovered" and self.committed)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | No
     the bad release back.
     """
     now = snapshot.release(active)
-    released = [run for run in snapshot.history if run.outcome == "succeeded"]
+    released = [run for run in snapshot.history if run.released]
     avoided = rolled_back_from(released) | ({now.version} if now else set())
     for run in reversed(released):
         if run.command not in ("deploy", "rollback"):
@@ -156,7 +156,7 @@ def rolled_back_from(released: Sequence[RunSummary]) -> set[str]:
 
 
 def no_such_release(snapshot: Snapshot, version: str) -> tuple[str, str]:
-    versions = {run.version for run in snapshot.history if run.outcome == "succeeded"}
+    versions = {run.version for run in snapshot.history if run.released}
     known = ", ".join(sorted(versions)) or "none"
     if version:
         return f"{version} was never released here; released were: {known}", "invoke history"

@@ -62,7 +62,7 @@ class Host:
         program: str = "invoke",
     ) -> Running:
         """Start `invoke WORDS` with these settings laid over the host's own."""
-        config = self._config({**self.settings} if not settings else settings)
+        config = self._config(settings or {})
         command = [str(BIN / program), *words, "--config", str(config)]
         return Running(command, {**self.env, **(env or {})}, REPO)
 

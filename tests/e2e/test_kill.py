@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -91,7 +92,7 @@ def test_killed_in_its_own_rollback(host: Host, steady: Watched, active: str, co
     """Interrupted, and killed while it undoes: the next release recovers it first."""
     running = host.start("deploy", "--version", coming, settings={"bake": {"minutes": 5}})
     running.until("bake 0/")
-    running.signal(2)
+    running.signal(signal.SIGINT)
     running.until("stopped by SIGINT")
     running.kill()
     host.age_lease()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from demo.images import ensure_old_nginx
@@ -70,7 +72,7 @@ def test_interrupted_in_the_bake(old: Host) -> None:
     with old.load(KEEPALIVE) as load:
         running = old.start("deploy", "--version", "v3.0.0", settings={"bake": {"minutes": 5}})
         running.until("bake 0/")
-        running.signal(2)
+        running.signal(signal.SIGINT)
         assert (ran := running.end()).code == 130, ran
     old.expect("v2.0.0", None)
     load.expect_no_loss()

@@ -174,6 +174,8 @@ def test_a_run_killed_after_its_commit_point_stays_released() -> None:
     host.lease.info = None
     assert commands.recover(host.world, Request("recover")).code == 0
     assert (host.traffic, host.runs(GREEN), host.runs(BLUE)) == (GREEN, "v2", "v1")
+    deploy(host, "v3")
+    assert rollback(host).active_version == "v2"  # it counts as released
 
 
 def test_a_deploy_recovers_before_it_plans() -> None:

@@ -85,6 +85,7 @@ def test_the_order_of_the_story() -> None:
 
 
 def test_a_good_demo() -> None:
+    """A demo in which all went as it should says so in its last line."""
     played, records = whole()
     sample = FailureSample(35.5, Failure.SERVER_ERROR, "keepalive-get", FAULT)
     summary = summarise(played, report(records, (sample,)))
@@ -123,6 +124,7 @@ def test_its_table() -> None:
     ],
 )
 def test_any_other_failed_request_fails_the_demo(lost: Record) -> None:
+    """One lost request that was not asked for is a failed demo."""
     played, records = whole()
     ending = [answer(61 + n / 100, "blue") for n in range(50)]
     summary = summarise(played, report([*records, lost, *ending]))
@@ -140,6 +142,7 @@ def test_an_error_that_was_not_asked_for_fails_the_demo() -> None:
 
 
 def test_a_bad_version_that_nobody_noticed_fails_the_demo() -> None:
+    """A bad release without failed requests has shown nothing."""
     played, records = whole()
     fine = [record for record in records if record.failure is None]
     (problem,) = summarise(played, report(fine)).problems
@@ -154,12 +157,14 @@ def test_the_bad_version_s_time_begins_with_its_own_first_visitor() -> None:
 
 
 def test_traffic_has_to_end_on_the_release_that_the_last_act_names() -> None:
+    """Who answers last is looked at, not believed."""
     played, records = whole()
     (problem,) = summarise(played, report([*records, answer(61.0, "green")])).problems
     assert problem == "the last answers came from blue and green, not from blue"
 
 
 def test_an_act_that_ends_otherwise() -> None:
+    """A command that ends with another result than the story's is named with its reason."""
     good = play(1)
     assert problem_of(good) == ""
     assert problem_of(replace(good, code=4, outcome={"reason": "never ready"})) == (
@@ -171,6 +176,7 @@ def test_an_act_that_ends_otherwise() -> None:
 
 
 def test_a_story_that_ended_early_names_its_reason_first_and_once() -> None:
+    """What went wrong is not buried under what follows from it."""
     failed = play(1, code=4, outcome={"reason": "never ready", "active": "blue"})
     summary = summarise([play(0), failed], None)
     (reason,) = summary.problems
@@ -186,6 +192,7 @@ def scene(act: Act, target: str, *steps: str) -> Scene:
 
 
 def test_the_glossary_s_word_for_each_color_as_a_release_goes_on() -> None:
+    """The display says active, standby and empty as the traffic moves."""
     seen = scene(ACTS[1], "green", "start-standby", "shift", "bake", "finish")
     seen.traffic(snapshot(blue=100.0))
     assert (seen.role("blue"), seen.role("green")) == ("active", "empty")
@@ -199,6 +206,7 @@ def test_the_glossary_s_word_for_each_color_as_a_release_goes_on() -> None:
 
 
 def test_a_release_that_is_given_up() -> None:
+    """The display shows a color that is emptied again."""
     seen = scene(ACTS[4], "green", "start-standby", "shift", "bake", "finish")
     seen.traffic(snapshot(failed=1))
     seen.begin(ACTS[4], seen.steps, "green")
