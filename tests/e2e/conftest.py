@@ -79,7 +79,7 @@ def shared(make_host: MakeHost) -> Host:
 
 @pytest.fixture
 def host(shared: Host) -> Host:
-    """The shared host, at rest with a good version active; made anew after a story that spoilt it."""
+    """The shared host, at rest with a good version active; made anew where a story spoilt it."""
     if not at_rest(shared):
         shared.remove()
         assert (ran := shared.deploy(GOOD[0])).code == 0, ran

@@ -6,11 +6,12 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 VERSION = os.environ.get("VERSION", "dev").removeprefix("v")
 COUNTER = 'http_requests_total{{version="{version}",status="200"}} {count}\n'
-counted = 0
+counted: Counter[str] = Counter()
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -19,15 +20,14 @@ class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        global counted
         size, left = 0, int(self.headers.get("Content-Length", 0))
         while left:
             piece = self.rfile.read(min(left, 1 << 20))
             size, left = size + len(piece), left - len(piece)
         if self.path == "/metrics":
-            body = COUNTER.format(version=VERSION, count=counted)
+            body = COUNTER.format(version=VERSION, count=counted["200"])
         else:
-            counted += self.path not in ("/health", "/ready")
+            counted["200"] += self.path not in ("/health", "/ready")
             body = json.dumps(
                 {
                     "version": VERSION,
