@@ -83,13 +83,14 @@ class Watch:
     def look(self, elapsed: float, needed: float) -> Verdict:
         """One look at everything; raises ReleaseUnhealthy for what needs no statistics."""
         try:
+            self._check_router()
             self._check_containers()
             self._check_liveness()
             self.seen = elapsed
         except EngineError as error:
             if elapsed - self.seen > BLIND_SECONDS:
                 raise
-            self.words = f"the engine does not answer: {error.message}"
+            self.words = error.message
             return Verdict.INCONCLUSIVE
         if self.world.settings.prometheus is None:
             self.words = "probes and containers; no metrics are configured"
@@ -118,6 +119,13 @@ class Watch:
             self.said = elapsed
             held = " - held: inconclusive" if elapsed >= needed else ""
             self.world.say(f"bake {elapsed:.0f}/{needed:.0f} s{held}: {self.words}")
+
+    def _check_router(self) -> None:
+        state = self.world.router.observe()
+        if state is None or not state.serving:
+            raise EngineError("nginx does not answer", "docker compose logs nginx")
+        if state.weights.of(self.color) == 0:
+            raise ReleaseUnhealthy(f"someone else moved the traffic away from {self.color}")
 
     def _check_containers(self) -> None:
         problem = checks.container_problem(self.world, self.color, self.restarts)

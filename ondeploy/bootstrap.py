@@ -11,7 +11,8 @@ from threading import Thread
 
 from ondeploy import config
 from ondeploy.clock import SystemClock
-from ondeploy.colors import image_of, state_volume
+from ondeploy.colors import image_of
+from ondeploy.compose_rules import state_volume
 from ondeploy.engine import Docker
 from ondeploy.journal import VolumeJournal
 from ondeploy.lease import VolumeLease

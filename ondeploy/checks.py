@@ -27,7 +27,10 @@ def platform_problem(world: World, services: Sequence[str]) -> str:
         if state not in ("healthy", "running", "completed"):
             return f"the service {name} is {state}"
     router = world.router.observe()
-    return "" if router and router.serving else "nginx does not answer on router.control_url"
+    url = world.settings.router.control_url
+    return (
+        "" if router and router.serving else f"nginx does not answer on router.control_url, {url}"
+    )
 
 
 def settled_platform_problem(world: World, services: Sequence[str], limit: float) -> str:
@@ -123,7 +126,8 @@ def replicas_problem(world: World, color: Color, replicas: Sequence[Replica], pr
     for replica in routed:
         answer = ask(world, replica, probe.path, probe.timeout_seconds)
         if answer.status != 200:
-            return f"{replica.name}: {wording(probe.path, answer)}"
+            asked = f":{world.settings.release.port}{probe.path}"
+            return f"{replica.name}{asked}: {wording('', answer)}"
     return ""
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ondeploy.errors import Interrupted, LeaseLost, RollbackFailed
-from ondeploy.execute import execute
+from ondeploy import checks
+from ondeploy.errors import Interrupted, LeaseHeld, LeaseLost, RollbackFailed
+from ondeploy.execute import UNKNOWN, execute
 from ondeploy.keeper import leased, new_id
 from ondeploy.model import LeaseInfo, Outcome, Request, RunSummary, Snapshot
 from ondeploy.plan import (
     Plan,
     choose_rollback,
+    nothing_to_do,
     plan_deploy,
     plan_prune,
     plan_recovery,
@@ -88,8 +90,19 @@ def history(world: World, limit: int) -> tuple[RunSummary, ...]:
     return world.journal.history(limit)
 
 
-def unlock(world: World) -> LeaseInfo | None:
-    """Remove the lease by force; who held it."""
+def unlock(world: World, *, force: bool) -> LeaseInfo | None:
+    """Remove the lease of a dead run; who held it. LeaseHeld if it is renewed while we watch."""
+    before = world.lease.read()
+    if before is None:
+        return None
+    if not force:
+        world.say(f"watching whether {before.who} still renews the lease")
+        world.clock.sleep(world.settings.lease.seconds / 5 + 1.5)
+        if world.lease.read() not in (before, None):
+            raise LeaseHeld(
+                f"the run of {before.who} («{before.command} {before.version}») is alive",
+                "stop that run: it rolls back by itself; or unlock --force",
+            )
     return world.lease.clear()
 
 
@@ -174,9 +187,19 @@ def recover_run(world: World, snapshot: Snapshot, unfinished: RunSummary, lease:
 
 def plan_back(world: World, snapshot: Snapshot, request: Request) -> Plan:
     """A rollback's plan; the compose files are only resolved for a cold one."""
-    choice = choose_rollback(snapshot, request.version)
+    now = snapshot.release(snapshot.active)
+    if snapshot.active and now and request.version == now.version:
+        return nothing_to_do("rollback", now, snapshot.active, snapshot)
+    choice = choose_rollback(snapshot, request.version, warm_answers(world, snapshot))
     model = {} if choice.warm else world.stack.resolve(choice.version)
     return plan_rollback(world.settings, model, snapshot, choice)
+
+
+def warm_answers(world: World, snapshot: Snapshot) -> bool:
+    """The standby is alive: asked once, since a rollback has no time to lose."""
+    if snapshot.active is None or snapshot.active.other not in snapshot.slots:
+        return False
+    return not checks.color_problem(world, snapshot.active.other, checks.liveness(world))
 
 
 def carry_out(world: World, plan: Plan, lease: str) -> Outcome:
@@ -220,7 +243,9 @@ def unchanged_plan(plan: Plan) -> Outcome:
 
 
 def unchanged(snapshot: Snapshot, request: Request, why: str) -> Outcome:
-    active = snapshot.release(snapshot.active)
+    """An outcome without a run; where nginx is silent it does not claim to know about traffic."""
+    serving = snapshot.router is not None and snapshot.router.serving
+    active = snapshot.release(snapshot.active) if serving else None
     return Outcome(
         run="",
         command=request.command,
@@ -228,7 +253,7 @@ def unchanged(snapshot: Snapshot, request: Request, why: str) -> Outcome:
         result="unchanged",
         code=0,
         reason=why,
-        hint="",
-        active=snapshot.active,
-        active_version=active.version if active else "",
+        hint="" if serving or not snapshot.slots else "docker compose up -d nginx",
+        active=snapshot.active if serving else None,
+        active_version=active.version if active else "" if serving else UNKNOWN,
     )

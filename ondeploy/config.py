@@ -44,7 +44,7 @@ def check_version(version: str) -> str:
 
 def check_image(image: str) -> str:
     """The image reference itself, if it is one; UsageError otherwise."""
-    if image and not (IMAGE.fullmatch(image) and ".." not in image):
+    if not (IMAGE.fullmatch(image) and ".." not in image):
         raise UsageError(f"{image!r} is not an image reference", "for example: --image app:v1.2.3")
     return image
 
@@ -58,7 +58,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {yaml_problem(error)}") from None
+        hint = "a value with ${NAME} inside {...} needs quotes"
+        raise ConfigError(f"{path}: not YAML: {yaml_problem(error)}", hint) from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top")
     return tree

@@ -108,7 +108,8 @@ class Containers:
 def slot_of(color: Color, containers: Sequence[Mapping[str, Any]], settings: Settings) -> Slot:
     """Our record of a color, from its inspected containers; the routed service speaks for it."""
     routed = f"{settings.routed}-{color}"
-    first = next((c for c in containers if label(c, COMPOSE_SERVICE) == routed), containers[0])
+    main = [c for c in containers if label(c, COMPOSE_SERVICE) == routed]
+    first = (main or containers)[0]
     release = Release(
         version=label(first, LABEL + "version"),
         image=label(first, LABEL + "image"),
@@ -116,7 +117,7 @@ def slot_of(color: Color, containers: Sequence[Mapping[str, Any]], settings: Set
         config_hash=label(first, LABEL + "config-hash"),
     )
     replicas = sorted((replica_of(c) for c in containers), key=lambda replica: replica.name)
-    return Slot(color, release, tuple(replicas))
+    return Slot(color, release, tuple(replicas), routed=bool(main))
 
 
 def replica_of(container: Mapping[str, Any]) -> Replica:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from ondeploy.errors import EngineError
 from ondeploy.ports import Reply
 
+NO_PLUGIN = ("unknown flag: --file", "is not a docker command", "unknown shorthand flag")
 LAST_LINES = 10
 UNREACHABLE = (
     "Cannot connect to the Docker daemon",
@@ -195,6 +196,10 @@ def refused(args: Sequence[str], words: str) -> EngineError:
     words = "\n".join(words.strip().splitlines()[-LAST_LINES:]) or "no reason given"
     if any(sign in words for sign in UNREACHABLE):
         return unreachable(words)
+    if args[0] in ("compose", "buildx") and any(sign in words for sign in NO_PLUGIN):
+        return EngineError(
+            f"the docker client has no {args[0]} plugin", f"install docker {args[0]}"
+        )
     return EngineError(f"docker {args[0]}: {words}")
 
 

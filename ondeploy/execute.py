@@ -45,6 +45,12 @@ def undo_all(plan: Plan, run: Run, progress: Progress, failure: OndeployError) -
     """Undo in reverse what was begun; a failing undo does not stop the others."""
     run.world.signals.shut()
     run.world.say(f"{failure.message}")
+    try:
+        run.journal("failed", reason=failure.message)
+    except LeaseLost as lost:  # what failed may well be the other run's doing
+        return outcome(plan, run, progress, "failed", lost)
+    except OndeployError as error:
+        run.world.say(f"not journaled: {error.message}")
     problems = progress.undo() if run.touched else []
     if problems:
         failed = RollbackFailed(

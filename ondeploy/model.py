@@ -88,14 +88,18 @@ class Slot:
     color: Color
     release: Release
     replicas: tuple[Replica, ...]
+    routed: bool = True
+    """The service that takes the traffic has a container among them."""
 
     @property
     def running(self) -> bool:
-        return bool(self.replicas) and all(replica.running for replica in self.replicas)
+        return self.routed and all(replica.running for replica in self.replicas)
 
     @property
     def health(self) -> str:
         """One word for all replicas: the worst of them."""
+        if not self.routed:
+            return "incomplete"
         words = {r.health or r.state if r.running else r.state for r in self.replicas}
         for word in ("dead", "exited", "restarting", "created", "unhealthy", "starting"):
             if word in words:

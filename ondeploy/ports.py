@@ -131,6 +131,9 @@ class Prober(Protocol):
 class Metrics(Protocol):
     """Where the counts come from."""
 
+    def problem(self) -> str:
+        """Why no counts can come at all; "" where they can, or where none are configured."""
+
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
         """Cumulative counters per instance as of the last scrape."""
 

@@ -35,6 +35,17 @@ class PrometheusMetrics:
         self.settings = settings
         self.prober = prober
 
+    def problem(self) -> str:
+        """Why Prometheus cannot be asked; "" if it can, or if none is configured."""
+        options = self.settings.prometheus
+        if options is None:
+            return ""
+        answer = self.prober.get(f"{options.url}/-/ready", timeout=options.timeout_seconds)
+        if answer.status == 200:
+            return ""
+        said = f"answers {answer.status}" if answer.status else f"does not answer: {answer.problem}"
+        return f"Prometheus at {options.url} {said}"
+
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
         """Requests and errors of a release per instance, cumulative; NoData says why none."""
         options = self.settings.prometheus

@@ -126,7 +126,21 @@ def status_text(snapshot: Snapshot, env: str) -> str:
         lines.append(f"  lease    {held.who}, «{what}», until {held.expires:%H:%M:%S} UTC")
     if snapshot.last_run:
         lines.append(f"  last run {run_line(snapshot.last_run)}")
-    return "\n".join(lines)
+    advice = next_step(snapshot)
+    return "\n".join([*lines, *([f"  next     {advice}"] if advice else [])])
+
+
+def next_step(snapshot: Snapshot) -> str:
+    """What to do about what a status shows; "" if all is well."""
+    if snapshot.slots and (snapshot.router is None or not snapshot.router.serving):
+        return "docker compose up -d nginx, then invoke status"
+    last = snapshot.last_run
+    if last and last.outcome == "unfinished" and snapshot.lease is None:
+        return "invoke recover: the last run was killed"
+    slot = snapshot.slots.get(snapshot.active) if snapshot.active else None
+    if snapshot.active and (slot is None or not slot.running):
+        return "invoke rollback, or release again with --force: the active color is down"
+    return ""
 
 
 def headline(snapshot: Snapshot) -> str:

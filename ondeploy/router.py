@@ -56,7 +56,7 @@ class NginxRouter:
     def observe(self) -> RouterState | None:
         """What nginx serves now; while it is down, what its volume says that it would serve.
 
-        None before anything was ever configured, or where the volume cannot be looked at.
+        None only where its volume cannot be looked at either.
         """
         answer = self._served()
         if answer is None:
@@ -67,11 +67,11 @@ class NginxRouter:
         return RouterState(True, generation, disk.intended, weights, disk.version, disk.seamless)
 
     def _observe_disk(self) -> RouterState | None:
-        facts = self.generations.state() if self.volume.reachable() else None
-        if facts is None:
+        if not self.volume.reachable():
             return None
+        facts = self.generations.state()
         disk = self.generations.look()
-        generation, weights = served(facts)
+        generation, weights = served(facts) if facts else (0, Weights.all_to(None))
         return RouterState(False, generation, disk.intended, weights, disk.version, disk.seamless)
 
     def diff(self, weights: Weights, versions: Mapping[Color, str]) -> str:

@@ -174,7 +174,9 @@ class Bake(Section):
     minutes: Annotated[float, Field(gt=0, le=1440)] = Field(
         5, description="Length of the watch, at least; a bad release ends it at once"
     )
-    error_rate_percent: Percent = Field(5, description="Roll back above this share of 5xx")
+    error_rate_percent: Annotated[float, Field(gt=0, le=50)] = Field(
+        5, description="Roll back above this share of 5xx"
+    )
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         0.01, description="Bound on the chance that a release below the limit is rolled back"
     )

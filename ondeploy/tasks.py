@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -17,6 +17,17 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ondeploy.errors import OndeployError, UsageError
+from ondeploy.output import (
+    say,
+    show,
+    show_history,
+    show_outcome,
+    show_plan,
+    show_prune,
+    show_status,
+    show_unlock,
+    write,
+)
 
 if TYPE_CHECKING:
     from ondeploy.model import Outcome, Request
@@ -43,9 +54,9 @@ COMMON = {
 )
 def deploy(
     _: Context,
-    version: str = "",
+    version: str | None = None,
     env: str = "prod",
-    image: str = "",
+    image: str | None = None,
     config: str = CONFIG,
     dry_run: bool = False,
     force: bool = False,
@@ -66,14 +77,15 @@ def deploy(
 )
 def rollback(
     _: Context,
-    to: str = "",
+    to: str | None = None,
     env: str = "prod",
     config: str = CONFIG,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Return to the previous release: within a second while it is warm."""
-    act("rollback", Where(config, env, json), dry_run=dry_run, version=to)
+    where = Where(config, env, json)
+    act("rollback", where, dry_run=dry_run, version=to)
 
 
 @task(auto_shortflags=False, help=COMMON)
@@ -90,16 +102,19 @@ def status(_: Context, env: str = "prod", config: str = CONFIG, json: bool = Fal
 
 @task(auto_shortflags=False, help={**COMMON, "limit": "how many runs (default: 20)"})
 def history(
-    _: Context, limit: int = 20, env: str = "prod", config: str = CONFIG, json: bool = False
+    _: Context, limit: str = "20", env: str = "prod", config: str = CONFIG, json: bool = False
 ) -> None:
     """Show the last runs, oldest first."""
     with_world("history", Where(config, env, json), "read", lambda w, j: show_history(w, j, limit))
 
 
-@task(auto_shortflags=False, help=COMMON)
-def unlock(_: Context, env: str = "prod", config: str = CONFIG, json: bool = False) -> None:
-    """Remove the lease of a run that is known to be dead."""
-    with_world("unlock", Where(config, env, json), "read", show_unlock)
+@task(auto_shortflags=False, help={**COMMON, "force": "even if the run shows signs of life"})
+def unlock(
+    _: Context, env: str = "prod", config: str = CONFIG, force: bool = False, json: bool = False
+) -> None:
+    """Remove the lease of a run that is dead; refuses while the run shows signs of life."""
+    where = Where(config, env, json)
+    with_world("unlock", where, "read", lambda w, j: show_unlock(w, j, force))
 
 
 @task(auto_shortflags=False, help=COMMON)
@@ -124,30 +139,37 @@ def act(
     where: Where,
     *,
     dry_run: bool = False,
-    version: str = "",
-    image: str = "",
+    version: str | None = None,
+    image: str | None = None,
     force: bool = False,
 ) -> None:
     """Carry out a command that changes something, or show its plan, and exit with its code."""
 
     def story(world: World, as_json: bool) -> int:
-        request = checked(command, version, where.env, image, force)
         if dry_run:
-            return show_plan(world, request, as_json)
+            return show_plan(world, request(), as_json)
         from ondeploy import commands  # noqa: PLC0415
 
         with world.signals.listening():
-            outcome: Outcome = getattr(commands, command)(world, request)
+            outcome: Outcome = getattr(commands, command)(world, request())
         return show_outcome(outcome, as_json)
 
-    with_world(command, where, "look" if dry_run else "write", story)
+    def request() -> Request:
+        return checked(command, version, where.env, image, force)
+
+    with_world(command, where, "look" if dry_run else "write", story, check=request)
 
 
 def with_world(
-    command: str, where: Where, reach: Reach, story: Callable[[World, bool], int]
+    command: str,
+    where: Where,
+    reach: Reach,
+    story: Callable[[World, bool], int],
+    check: Callable[[], object] = lambda: None,
 ) -> None:
     """The one place where errors become exit codes: never a traceback."""
     try:
+        check()  # before anything is opened, and be it only to look
         from ondeploy.bootstrap import build  # noqa: PLC0415
 
         world = build(Path(where.config), where.env, os.environ, say, reach)
@@ -158,80 +180,24 @@ def with_world(
 
         error = problem if isinstance(problem, OndeployError) else bug_report(problem)
         if where.as_json:
-            print(report.error_json(command, error))
-        print(report.error_text(error), file=sys.stderr)
+            show(report.error_json(command, error))
+        write(sys.stderr, report.error_text(error))
         raise Exit(code=error.code) from None
     raise Exit(code=code)
 
 
-def checked(command: str, version: str, env: str, image: str, force: bool) -> Request:
+def checked(command: str, version: str | None, env: str, image: str | None, force: bool) -> Request:
+    """The request, if its words are sound. Given but empty is an error: an unset variable of a
+    script must not mean «the default»."""
     from ondeploy.config import check_image, check_version  # noqa: PLC0415
     from ondeploy.model import Request  # noqa: PLC0415
 
-    if command == "deploy" and not version:
+    if command == "deploy" and version is None:
         raise UsageError("deploy needs --version", "for example: --version v1.2.3")
-    if version:
-        check_version(version)
-    return Request(command, version, env, check_image(image), force)
-
-
-def show_outcome(outcome: Outcome, as_json: bool) -> int:
-    from ondeploy import report  # noqa: PLC0415
-
-    print(report.outcome_json(outcome) if as_json else report.outcome_text(outcome))
-    return outcome.code
-
-
-def show_plan(world: World, request: Request, as_json: bool) -> int:
-    from ondeploy import commands, report  # noqa: PLC0415
-
-    seen = commands.dry_run(world, request)
-    show: Any = report.plan_json if as_json else report.plan_text
-    print(show(seen.plan, seen.snapshot, seen.nginx_diff))
-    return 0
-
-
-def show_status(world: World, as_json: bool) -> int:
-    from ondeploy import commands, report  # noqa: PLC0415
-
-    show = report.status_json if as_json else report.status_text
-    print(show(commands.status(world), world.settings.env))
-    return 0
-
-
-def show_history(world: World, as_json: bool, limit: int) -> int:
-    from ondeploy import commands, report  # noqa: PLC0415
-
-    show = report.history_json if as_json else report.history_text
-    print(show(commands.history(world, limit)))
-    return 0
-
-
-def show_unlock(world: World, as_json: bool) -> int:
-    from ondeploy import commands, report  # noqa: PLC0415
-
-    held = commands.unlock(world)
-    if as_json:
-        print(report.dumps({"removed": report.lease_facts(held)}))
-    else:
-        print(f"removed the lease of {held.who} («{held.command}»)" if held else "no lease is held")
-    return 0
-
-
-def show_prune(world: World, as_json: bool) -> int:
-    from ondeploy import commands  # noqa: PLC0415
-    from ondeploy.model import Request  # noqa: PLC0415
-
-    with world.signals.listening():
-        outcome, pruned = commands.prune(world, Request("prune", env=world.settings.env))
-    if not as_json:
-        print(
-            f"removed {pruned.images} images, {pruned.generations} nginx configurations and "
-            f"{pruned.journals} journals"
-        )
-    return show_outcome(outcome, as_json)
-
-
-def say(line: str) -> None:
-    """Progress for people, on stderr so that stdout stays one JSON document."""
-    print(f"  {line}", file=sys.stderr, flush=True)
+    return Request(
+        command=command,
+        version=check_version(version) if version is not None else "",
+        env=env,
+        image=check_image(image) if image is not None else "",
+        force=force,
+    )

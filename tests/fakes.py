@@ -398,6 +398,9 @@ class FakeMetrics:
         self.host = host
         self.answer: Callable[[], Mapping[str, Counts] | NoData] | None = None
 
+    def problem(self) -> str:
+        return ""
+
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
         self.host.call("metrics.counts", color, version)
         if self.answer:

@@ -4,7 +4,7 @@ No step decides strategy later; `--dry-run` prints exactly the tuple that a run 
 """
 
 from ondeploy.plan.base import Plan
-from ondeploy.plan.deploy import plan_deploy
+from ondeploy.plan.deploy import nothing_to_do, plan_deploy
 from ondeploy.plan.recovery import plan_prune, plan_recovery
 from ondeploy.plan.rollback import RollbackChoice, choose_rollback, plan_rollback
 
@@ -12,6 +12,7 @@ __all__ = [
     "Plan",
     "RollbackChoice",
     "choose_rollback",
+    "nothing_to_do",
     "plan_deploy",
     "plan_prune",
     "plan_recovery",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ondeploy.colors import check_model, config_hash, image_of, notes
+from ondeploy.colors import config_hash, image_of
+from ondeploy.compose_rules import check_model, notes
 from ondeploy.model import Color, Release, Request, Snapshot, Weights
 from ondeploy.plan.base import (
     Plan,

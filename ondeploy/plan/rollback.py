@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ondeploy.colors import check_model, config_hash
+from ondeploy.colors import config_hash
+from ondeploy.compose_rules import check_model
 from ondeploy.errors import UsageError
 from ondeploy.model import Color, Release, RunSummary, Snapshot, Weights
 from ondeploy.plan.base import (
@@ -19,7 +20,7 @@ from ondeploy.plan.base import (
     versions_with,
 )
 from ondeploy.settings import Settings
-from ondeploy.steps import CheckWarm, Finish, PrepareImages, StageRouter
+from ondeploy.steps import Finish, PrepareImages, StageRouter
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class RollbackChoice:
     run: RunSummary | None
 
 
-def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
+def choose_rollback(snapshot: Snapshot, version: str, warm_answers: bool = True) -> RollbackChoice:
     """The release that `rollback` means: the one asked for, else the one before the active one.
 
-    Raises UsageError where there is none, naming those that there are.
+    A standby that does not answer its probe is no warm release: it is started afresh. Raises
+    UsageError where there is none, naming those that there are.
     """
     check_traffic_known(snapshot)
     active = snapshot.active
@@ -45,7 +47,8 @@ def choose_rollback(snapshot: Snapshot, version: str) -> RollbackChoice:
     now = snapshot.release(active)
     run = recorded(snapshot, version, active)
     standby = snapshot.slots.get(active.other)
-    if run and standby and standby.running and standby.release.version == run.version:
+    warm = warm_answers and standby is not None and standby.running
+    if run and standby and warm and standby.release.version == run.version:
         return RollbackChoice(active.other, run.version, True, run)
     if version and now and now.version == version:
         raise UsageError(f"{version} is active already, in {active}")
@@ -79,7 +82,6 @@ def warm_rollback(snapshot: Snapshot, target: Color) -> Plan:
         versions=versions_with(snapshot, target, release.version),
         weights=Weights.all_to(target),
         steps=(
-            CheckWarm(target),
             StageRouter(Weights.all_to(target), state.seamless),
             *switch_steps(snapshot, target),
             Finish(target, target.other),
@@ -145,12 +147,17 @@ def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | No
 
 
 def rolled_back_from(released: Sequence[RunSummary]) -> set[str]:
-    """The versions that a rollback left and that were not released again since."""
+    """The versions that a rollback left for an older one and that were not released again since."""
     left: set[str] = set()
+    first = {run.version: at for at, run in reversed(list(enumerate(released)))}
     for run in released:
         if run.command == "deploy":
             left.discard(run.version)
-        if run.command == "rollback":
+        if (
+            run.command == "rollback"
+            and run.leaves in first
+            and first[run.version] < first[run.leaves]
+        ):
             left.add(run.leaves)
     return left
 

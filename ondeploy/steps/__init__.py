@@ -5,7 +5,7 @@ a `do` that failed half way, and twice: recovery calls it without knowing how fa
 """
 
 from ondeploy.steps.drain import Drain
-from ondeploy.steps.platform import CheckPlatform, CheckWarm, StartPlatform
+from ondeploy.steps.platform import CheckPlatform, StartPlatform
 from ondeploy.steps.run import Run, Step
 from ondeploy.steps.standby import PrepareImages, RemoveColor, Smoke, StartStandby, WaitReady
 from ondeploy.steps.traffic import Bake, Finish, Shift, StageRouter
@@ -13,7 +13,6 @@ from ondeploy.steps.traffic import Bake, Finish, Shift, StageRouter
 __all__ = [
     "Bake",
     "CheckPlatform",
-    "CheckWarm",
     "Drain",
     "Finish",
     "PrepareImages",

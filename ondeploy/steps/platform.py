@@ -34,6 +34,7 @@ class StartPlatform:
         for volume, folder in world.settings.platform.files.items():
             name = run.model["volumes"][volume]["name"]
             world.stack.fill_volume(name, world.settings.folder / folder, image)
+        world.say(f"starting {', '.join(self.services)}, for up to {PLATFORM_SECONDS:g} s")
         world.stack.start_platform(run.release.version, self.services)
         world.signals.check()
         with world.signals.interruptible():
@@ -63,15 +64,21 @@ class CheckPlatform:
         )
 
     def do(self, run: Run) -> str:
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(4) as pool:
             platform = pool.submit(
                 checks.settled_platform_problem, run.world, self.services, PLATFORM_SECONDS
             )
             check = pool.submit(checks.failed_check, run.world)
             active = pool.submit(self._active_problem, run.world)
+            metrics = pool.submit(run.world.metrics.problem)
         problem = platform.result() or check.result()
         if problem:
             raise PreflightFailed(problem, "invoke status; docker compose logs shows why")
+        if self.active and metrics.result():
+            raise PreflightFailed(
+                f"{metrics.result()}; the bake could only be inconclusive",
+                "mend it, say prometheus: null, or release without this check by --force",
+            )
         if active.result():
             raise PreflightFailed(
                 f"the active release in {self.active} is not healthy: {active.result()}",
@@ -83,30 +90,6 @@ class CheckPlatform:
         if self.active is None:
             return ""
         return checks.color_problem(world, self.active, checks.liveness(world))
-
-    def undo(self, run: Run) -> None:
-        """Nothing was changed."""
-
-
-@dataclass(frozen=True)
-class CheckWarm:
-    """The warm release answers; asked once, since a rollback has no time to lose."""
-
-    color: Color
-    name: str = "check-warm"
-
-    @property
-    def detail(self) -> str:
-        return f"the warm release in {self.color} is alive"
-
-    def do(self, run: Run) -> str:
-        problem = checks.color_problem(run.world, self.color, checks.liveness(run.world))
-        if problem:
-            raise PreflightFailed(
-                f"the warm release in {self.color} is not healthy: {problem}",
-                "invoke prune, then invoke rollback starts it afresh",
-            )
-        return ""
 
     def undo(self, run: Run) -> None:
         """Nothing was changed."""

@@ -37,12 +37,21 @@ class PrepareImages:
             built = self._build(run) if self.source == "build" else set()
             for image in sorted(set(self.images.values()) - built):
                 if self.source == "pull" or (self.source != "local" and not has(run, image)):
-                    run.world.stack.pull(image)
+                    self._pull(run, image)
         run.images = {name: self._pin(run, image) for name, image in self.images.items()}
         digest = run.images[run.world.settings.routed]
         run.release = replace(run.release, digest=digest)
         run.journal("image", image=run.release.image, images=run.images)
         return digest[:19]
+
+    def _pull(self, run: Run, image: str) -> None:
+        try:
+            run.world.stack.pull(image)
+        except EngineError as error:
+            raise PreflightFailed(
+                f"the image {image} cannot be pulled: {error.message.splitlines()[-1]}",
+                "check the reference and the registry's login, or build it here",
+            ) from None
 
     def _build(self, run: Run) -> set[str]:
         """Build what has a `build:` section; a worker may share the routed service's image."""

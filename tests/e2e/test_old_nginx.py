@@ -47,7 +47,11 @@ def test_switches_without_a_reload(old: Host) -> None:
     old.expect("v1.0.0", None)
     before = workers(old)
     with old.load(KEEPALIVE) as load:
-        for words in (("deploy", "--version", "v2.0.0"), ("rollback",), ("rollback",)):
+        for words in (
+            ("deploy", "--version", "v2.0.0"),
+            ("rollback",),
+            ("rollback", "--to", "v2.0.0"),
+        ):
             assert (ran := old.run(*words)).code == 0, ran
     old.expect("v2.0.0", "v1.0.0")
     assert workers(old) == before

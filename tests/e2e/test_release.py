@@ -25,6 +25,14 @@ def test_first_release(fresh: Host) -> None:
     assert fresh.expect("v1.0.0", None) == "blue"
 
 
+def test_rollback_of_the_only_release(fresh: Host) -> None:
+    """With one release there is nothing to go back to: exit 2, and it stays."""
+    ran = fresh.run("rollback")
+    assert ran.code == 2, ran
+    assert "released were: v1.0.0" in ran.err
+    fresh.expect("v1.0.0", None)
+
+
 def test_next_release(fresh: Host) -> None:
     """The next version takes the other color and loses no request; the first stays warm."""
     nginx = fresh.container("nginx")
@@ -70,23 +78,33 @@ def test_warm_rollback(fresh: Host) -> None:
     load.expect_no_loss()
 
 
-def test_rollback_to_a_version(fresh: Host) -> None:
-    """rollback --to starts an older release from the image it was recorded with."""
+def test_second_rollback(fresh: Host) -> None:
+    """A second rollback goes further back, never to the release that was just rolled back."""
     with fresh.load() as load:
-        ran = fresh.run("rollback", "--to", "v1.0.0")
+        ran = fresh.run("rollback")
     assert ran.code == 0, ran
-    fresh.expect("v1.0.0", "v2.0.0")
+    assert fresh.expect("v1.0.0", "v2.0.0") == "green"
     load.expect_no_loss()
 
 
 def test_cold_rollback_after_prune(fresh: Host) -> None:
-    """prune stops the warm color; rollback then starts the release afresh."""
+    """prune stops the warm color; rollback then starts the previous release afresh."""
     with fresh.load() as load:
+        assert (ran := fresh.deploy("v3.0.0")).code == 0, ran
         assert (ran := fresh.run("prune")).code == 0, ran
-        fresh.expect("v1.0.0", None)
-        back = fresh.run("rollback", "--to", "v2.0.0", "--json")
+        fresh.expect("v3.0.0", None)
+        back = fresh.run("rollback", "--json")
     assert back.code == 0, back
     assert "start-standby" in [step["name"] for step in back.json["steps"]]
+    fresh.expect("v1.0.0", "v3.0.0")
+    load.expect_no_loss()
+
+
+def test_rollback_to_a_version(fresh: Host) -> None:
+    """rollback --to starts an older release from the image it was recorded with."""
+    with fresh.load() as load:
+        ran = fresh.run("rollback", "--to", "v2.0.0")
+    assert ran.code == 0, ran
     fresh.expect("v2.0.0", "v1.0.0")
     load.expect_no_loss()
 
@@ -117,4 +135,5 @@ def test_history(fresh: Host) -> None:
     found = [(run["command"], run["version"], run["outcome"]) for run in ran.json]  # type: ignore[index]
     assert found[:2] == [("deploy", "v1.0.0", "succeeded"), ("deploy", "v2.0.0", "succeeded")]
     assert ("rollback", "v1.0.0", "succeeded") in found
-    assert len(found) == 8
+    assert found[-1] == ("rollback", "v2.0.0", "succeeded")
+    assert len(found) == 10
