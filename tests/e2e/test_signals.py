@@ -81,7 +81,7 @@ def test_with_long_requests_in_flight(host: Host, active: str, coming: str) -> N
     load.expect_no_loss()
 
 
-@pytest.mark.parametrize("point", ["prepare-images: done", "start-standby: done"])
+@pytest.mark.parametrize("point", ["stage-router: done", "start-standby: done"])
 def test_right_after_the_start(host: Host, active: str, coming: str, point: str) -> None:
     """A container whose process does not yet hear SIGTERM does not hold the run up."""
     running = host.start("deploy", "--version", coming, "--json")
@@ -99,7 +99,7 @@ def test_in_wait_ready(host: Host, images: Images, active: str) -> None:
     images.app("v9.0.1", NEVER_HEALTHY="1")
     with host.load() as load:
         running = host.start("deploy", "--version", "v9.0.1", "--json")
-        running.until("stage-router: done")
+        running.until("start-standby: done")
         sent = running.signal(signal.SIGINT)
         ran = running.end()
         took = time.monotonic() - sent
