@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ondeploy.errors import UsageError
@@ -93,5 +94,5 @@ def write(stream: TextIO, text: str) -> None:
         print(text, file=stream, flush=True)
     except OSError:
         # Python would try to flush the rest at exit, and turn that into an exit code.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with contextlib.suppress(OSError), Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

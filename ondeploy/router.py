@@ -32,6 +32,22 @@ DRAINING = """
 exit 0
 """
 
+CONNECTED = """
+n=0
+for color in blue green; do
+  [ -d flags ] && [ ! -f flags/$color ] || continue
+  name={service}-$color
+  for ip in $({{ getent ahostsv4 $name || getent hosts $name; }} | cut -d ' ' -f 1 | sort -u); do
+    hex=$(echo $ip | awk -F . '{{ printf "%02X%02X%02X%02X", $4, $3, $2, $1 }}')
+    n=$((n + $(grep -c " $hex:{port} 01 " /proc/net/tcp)))
+  done
+done
+echo $n
+"""
+"""Requests in flight on colors without flag: there is no worker that leaves to tell of them, but in
+this mode each has a connection of its own from its beginning (the kernel writes addresses in
+little-endian hex, 01 is ESTABLISHED)."""
+
 
 class NginxRouter:
     """The nginx of one stack."""
@@ -128,8 +144,12 @@ class NginxRouter:
             )
 
     def drained(self) -> bool:
-        """No worker of an earlier configuration still serves requests."""
-        return self.volume.run(DRAINING, again=True).text.strip() == "0"
+        """No worker of an earlier configuration, and no flag taken away, still serves requests."""
+        connected = CONNECTED.format(
+            service=self.settings.routed, port=f"{self.settings.release.port:04X}"
+        )
+        said = self.volume.run(f"({DRAINING})\n{connected}", again=True).text.split()
+        return set(said) == {"0"}
 
     def prune(self, keep: int) -> int:
         """Remove all but the newest configurations; how many went."""
@@ -207,5 +227,6 @@ def served(facts: Mapping[str, object]) -> tuple[int, Weights]:
         word = str(facts["active"])
         return generation, Weights.all_to(None if word == "none" else Color(word))
     weights = facts["weights"]
-    assert isinstance(weights, dict)
+    if not isinstance(weights, dict):
+        raise TypeError("weights are not an object")
     return generation, Weights(blue=int(weights["blue"]), green=int(weights["green"]))

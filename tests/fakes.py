@@ -360,6 +360,8 @@ class FakeProber:
         self.slow = 0.01
         self.refusing: set[str] = set()
         """Addresses of containers that do not answer."""
+        self.claims = ""
+        """The color that nginx says it served, where it is not the one that was asked for."""
 
     def get(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
         host, _, path = url.removeprefix("http://").partition("/")
@@ -372,7 +374,7 @@ class FakeProber:
             status = 502 if through_nginx else 0
             return Answer(status, 0.0, headers=headers, problem="connection refused")
         answer = self._answer(container, path)
-        color = {"x-ondeploy-color": str(word)} if through_nginx else {}
+        color = {"x-ondeploy-color": self.claims or str(word)} if through_nginx else {}
         return replace(answer, headers={**(answer.headers or {}), **color})
 
     def _answer(self, container: Container, path: str) -> Answer:
@@ -397,9 +399,11 @@ class FakeMetrics:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.answer: Callable[[], Mapping[str, Counts] | NoData] | None = None
+        self.silent = ""
+        """Why it does not answer at all."""
 
     def problem(self) -> str:
-        return ""
+        return self.silent
 
     def counts(self, color: Color, version: str) -> Mapping[str, Counts] | NoData:
         self.host.call("metrics.counts", color, version)

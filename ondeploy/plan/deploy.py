@@ -99,7 +99,8 @@ def nothing_to_do(command: str, release: Release, active: Color, snapshot: Snaps
         steps=(),
         versions=versions_of(snapshot),
         weights=Weights.all_to(active),
-        unchanged=f"{release.version} is already active in {active}; --force releases it again",
+        unchanged=f"{release.version} is already active in {active}"
+        + ("; --force releases it again" if command == "deploy" else ""),
     )
 
 

@@ -128,38 +128,44 @@ def cold_rollback(
 
 
 def recorded(snapshot: Snapshot, version: str, active: Color) -> RunSummary | None:
-    """The journal of the newest release that can be gone back to.
-
-    Without a wish, never one that was itself rolled back from: a second `rollback` must not bring
-    the bad release back.
-    """
+    """The journal of the release to go back to: the newest of this version."""
     now = snapshot.release(active)
-    released = [run for run in snapshot.history if run.released]
-    avoided = rolled_back_from(released) | ({now.version} if now else set())
+    commands = ("deploy", "rollback")
+    released = [run for run in snapshot.history if run.released and run.command in commands]
+    wanted = version or earlier(released, now.version if now else "")
     for run in reversed(released):
-        if run.command not in ("deploy", "rollback"):
-            continue
-        if not version and run.version not in avoided:
-            version = run.version
-        if run.images and run.version == version:  # a warm rollback recorded no images itself
+        if run.images and run.version == wanted:  # a warm rollback recorded no images itself
             return run
     return None
+
+
+def earlier(released: Sequence[RunSummary], active: str) -> str:
+    """The version that was released before the active one; "" if none.
+
+    Never one that was itself rolled back from: a second `rollback` must not bring the bad release
+    back.
+    """
+    avoided = {active, *rolled_back_from(released)}
+    deployed = [at for at, run in enumerate(released) if is_deploy(run, active)]
+    before = released[: deployed[-1]] if deployed else released
+    return next((run.version for run in reversed(before) if run.version not in avoided), "")
 
 
 def rolled_back_from(released: Sequence[RunSummary]) -> set[str]:
     """The versions that a rollback left for an older one and that were not released again since."""
     left: set[str] = set()
-    first = {run.version: at for at, run in reversed(list(enumerate(released)))}
-    for run in released:
+    deployed: dict[str, int] = {}
+    for at, run in enumerate(released):
         if run.command == "deploy":
+            deployed[run.version] = at
             left.discard(run.version)
-        if (
-            run.command == "rollback"
-            and run.leaves in first
-            and first[run.version] < first[run.leaves]
-        ):
+        elif deployed.get(run.version, -1) < deployed.get(run.leaves, -1):
             left.add(run.leaves)
     return left
+
+
+def is_deploy(run: RunSummary, version: str) -> bool:
+    return run.command == "deploy" and run.version == version
 
 
 def no_such_release(snapshot: Snapshot, version: str) -> tuple[str, str]:
@@ -167,5 +173,5 @@ def no_such_release(snapshot: Snapshot, version: str) -> tuple[str, str]:
     known = ", ".join(sorted(versions)) or "none"
     if version:
         return f"{version} was never released here; released were: {known}", "invoke history"
-    what = "there is no other release that was not itself rolled back from"
+    what = "there is no earlier release that was not itself rolled back from"
     return f"{what}; released were: {known}", "name one with --to; invoke history lists every run"

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,8 +17,8 @@ import httpx
 import pytest
 
 from ondeploy.engine import Docker, PipeShell
-from ondeploy.errors import LeaseLost, RouterRefused
-from ondeploy.generations import Generations, complaint
+from ondeploy.errors import EngineError, LeaseLost, RouterRefused
+from ondeploy.generations import Disk, Generations, complaint
 from ondeploy.lease import VolumeLease
 from ondeploy.model import Weights
 from ondeploy.render import PID_FILE, Sources, read_sources, render, state
@@ -167,6 +169,7 @@ def test_nginx_says_what_it_serves(nginx: Path, tmp_path: Path) -> None:
     weights = Weights.all_to(GREEN)
     with served(nginx, tmp_path, weights) as (visitors, control):
         said = httpx.get(f"{control}/generation", trust_env=False)
+        assert said.json()["project"] == "shop"
         assert said.json() == state("shop", 12, weights, {BLUE: "v1", GREEN: "v2"})
         assert httpx.get(f"{control}/x", trust_env=False).status_code == 404
         # No resolver here knows web-green: an answer, not a hang or a crash.
@@ -190,10 +193,17 @@ def test_before_any_release_visitors_are_told(nginx: Path, tmp_path: Path) -> No
 
 
 class LocalDocker(Docker):
-    """A docker client whose containers are this machine, with nginx on their PATH."""
+    """A docker client whose containers are this machine, with nginx on their PATH.
+
+    Its `cat` finds nginx's process id in the test's folder, not where a container has it.
+    """
 
     def shell(self, container: str) -> PipeShell:
-        words = f"ln -sf {binary()} nginx; PATH=$PWD:$PATH exec sh"
+        own = shlex.quote(
+            f'case $1 in {PID_FILE}) set -- pid; esac; exec {shutil.which("cat")} "$@"'
+        )
+        cat = f"printf '#!/bin/sh\\n%s\\n' {own} > cat; chmod +x cat"
+        words = f"ln -sf {binary()} nginx; {cat}; PATH=$PWD:$PATH exec sh"
         return PipeShell(["sh", "-c", f"cd {container}; {words}"], 10)
 
 
@@ -249,6 +259,90 @@ def test_nobody_else_installs(volume: StateVolume) -> None:
     with pytest.raises(RouterRefused, match="meanwhile"):
         generations.install(3, before, Weights.all_to(GREEN), "A", reload=False)
     assert generations.look().intended == 2
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the place of nginx, which ends when it is told to reload."""
+    process = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "pid").write_text(f"{process.pid}\n")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def refused_generation(generations: Generations) -> Disk:
+    """Generation 1 is live, 2 was just installed and not applied by nginx; how it was before."""
+    put(generations, 1, Weights.all_to(BLUE))
+    generations.begin(1, generations.look())
+    before = generations.look()
+    put(generations, 2, Weights.all_to(GREEN))
+    generations.install(2, before, Weights.all_to(GREEN), "A", reload=False)
+    return before
+
+
+def test_what_nginx_did_not_apply_is_taken_back(
+    volume: StateVolume, tmp_path: Path, master: subprocess.Popen[bytes]
+) -> None:
+    """The volume says again what is live, all of it, and nginx is told to read that."""
+    generations = Generations(volume)
+    before = refused_generation(generations)
+    assert (tmp_path / "lb-config.txt").read_text() == "green\n"
+    generations.restore(2, before, Weights.all_to(BLUE), "A")
+    assert generations.look().current == "generations/1"
+    assert (tmp_path / "lb-config.txt").read_text() == "blue\n"
+    assert master.wait(5) == -signal.SIGHUP
+
+
+def test_nobody_else_restores(
+    volume: StateVolume, tmp_path: Path, master: subprocess.Popen[bytes]
+) -> None:
+    """A run that lost its lease, or was overtaken by a newer generation, takes nothing back."""
+    generations = Generations(volume)
+    before = refused_generation(generations)
+    with pytest.raises(LeaseLost):
+        generations.restore(2, before, Weights.all_to(BLUE), "B")
+    assert generations.look().current == "generations/2"
+    put(generations, 3, Weights.all_to(GREEN))
+    generations.install(3, generations.look(), Weights.all_to(GREEN), "A", reload=False)
+    with pytest.raises(RouterRefused, match="meanwhile"):
+        generations.restore(2, before, Weights.all_to(BLUE), "A")
+    assert generations.look().current == "generations/3"
+    assert (tmp_path / "lb-config.txt").read_text() == "green\n"
+    assert master.poll() is None
+
+
+def test_without_a_lease_nothing_is_installed(volume: StateVolume, tmp_path: Path) -> None:
+    """Also not after `unlock`, when nobody has it."""
+    generations = Generations(volume)
+    before = refused_generation(generations)
+    (tmp_path / "lease").unlink()
+    put(generations, 3, Weights.all_to(BLUE))
+    with pytest.raises(LeaseLost):
+        generations.install(3, generations.look(), Weights.all_to(BLUE), "A", reload=False)
+    with pytest.raises(LeaseLost):
+        generations.restore(2, before, Weights.all_to(BLUE), "A")
+    assert generations.look().intended == 2
+
+
+def test_what_is_live_is_never_written_over(volume: StateVolume) -> None:
+    """A run that counted wrong gets an error, and nginx keeps the configuration it has."""
+    generations = Generations(volume)
+    refused_generation(generations)
+    with pytest.raises(EngineError, match="could not be written"):
+        put(generations, 2, Weights.all_to(BLUE))
+    assert generations.text() == "# it's 2 $x `id`\n"
+
+
+def test_new_certificates_are_noticed(volume: StateVolume) -> None:
+    """Only another key is a reason to reload where a flag file moves the traffic."""
+    generations = Generations(volume)
+    put(generations, 1, Weights(0, 0))
+    generations.begin(1, generations.look())
+    put(generations, 2, Weights(0, 0))
+    assert generations.same_certificates(2)
+    generations.write(3, "x", {}, {"cert.pem": "C", "key.pem": "K"})
+    assert not generations.same_certificates(3)
 
 
 def test_certificates_go_along(volume: StateVolume, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import secrets
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from demo.images import ensure_images
 
 from .harness import Host
 from .images import Images
-from .settings import reference
+from .settings import SESSION, reference
 
 PORTS = ("HTTP_PORT", "HTTPS_PORT", "CONTROL_PORT", "PROMETHEUS_PORT")
 GOOD = ("v1.0.0", "v2.0.0", "v3.0.0")
@@ -33,8 +34,10 @@ def variables() -> dict[str, str]:
     """
     if os.environ.get("ONDEPLOY_E2E") == "skip" and os.environ.get("CI") != "true":
         pytest.skip("left out by ONDEPLOY_E2E=skip")
-    ensure_engine(print)
-    return ensure_images(print)
+    with Path(tempfile.gettempdir(), "ondeploy-e2e.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several runs side by side, one sets up
+        ensure_engine(print)
+        return ensure_images(print)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +65,7 @@ def make_host(
             extra: Mapping[str, str] | None = None,
         ) -> Host:
             folder = tmp_path_factory.mktemp(name)
-            project = f"e2e-{name}-{secrets.token_hex(3)}"
+            project = f"e2e-{name}-{SESSION}"
             env = {**variables, **(extra or {})}
             host = Host(project, folder, settings(folder), free_ports(), env)
             stack.callback(host.remove)

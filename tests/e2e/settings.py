@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import yaml
 
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "deployment"
-IMAGE = "ondeploy-e2e/app"
+SESSION = secrets.token_hex(3)
+"""Part of every name made here, so that two runs of the stories can go side by side."""
+IMAGE = f"ondeploy-e2e/app-{SESSION}"
 
 SHORT = {
     "release": {"image": IMAGE + ":{version}", "source": "local"},

@@ -9,19 +9,19 @@ from typing import Any
 import yaml
 
 from .images import Images
-from .settings import DEPLOYMENT, SHORT, overlay
+from .settings import DEPLOYMENT, SESSION, SHORT, overlay
 
-ECHO = "ondeploy-e2e/echo"
+ECHO = f"ondeploy-e2e/echo-{SESSION}"
 NAME = "the-only-shop"
 ALIAS = "shop.internal"
 
-WEB_AND_WORKER = """
+WEB_AND_WORKER = f"""
 web:
-  image: ondeploy-e2e/echo:${VERSION:-dev}
-  healthcheck: {test: [CMD, python3, -V], interval: 2s}
+  image: {ECHO}:${{VERSION:-dev}}
+  healthcheck: {{test: [CMD, python3, -V], interval: 2s}}
   stop_grace_period: 5s
 worker:
-  image: ondeploy-e2e/echo:${VERSION:-dev}
+  image: {ECHO}:${{VERSION:-dev}}
   command: [python3, /srv/echo.py, worker]
   stop_grace_period: 5s
   networks: [front]

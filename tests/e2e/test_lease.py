@@ -49,17 +49,39 @@ def test_while_another_bakes(host: Host, active: str, coming: str) -> None:
     load.expect_no_loss()
 
 
-def test_unlock(host: Host, active: str, coming: str) -> None:
-    """unlock ends a live run: it notices before its next act, changes nothing more, exits 3."""
+def test_unlock_of_a_live_run(host: Host, active: str, coming: str) -> None:
+    """unlock refuses while the run lives: exit 3; forced, that run acts no more: exit 3."""
     with host.load() as load:
+        running = host.start("deploy", "--version", coming, settings=LONG_BAKE)
+        running.until("bake 0/")
+        refused = host.run("unlock")
+        assert refused.code == 3, refused
+        assert f"«deploy {coming}») is alive" in refused.err
+        running.signal(signal.SIGINT)
+        assert running.end().code == 130
         running = host.start("deploy", "--version", coming)
         running.until("start-standby: done")
-        removed = host.run("unlock")
+        forced = host.run("unlock", "--force")
         ran = running.end()
-        assert (removed.code, ran.code) == (0, 3), (removed, ran)
-        assert "removed the lease of " in removed.out
+        assert (forced.code, ran.code) == (0, 3), (forced, ran)
         assert "lease was taken over or removed" in ran.err + ran.out
         assert host.version() == active
         assert (recovered := host.run("recover")).code == 0, recovered
     host.expect(active, None)
+    load.expect_no_loss()
+
+
+def test_unlock_of_a_dead_run(host: Host, active: str, coming: str) -> None:
+    """unlock frees the lease of a run that was killed; the next command then recovers at once."""
+    patient = {"lease": {"seconds": 60}}
+    with host.load() as load:
+        running = host.start("deploy", "--version", coming, settings=patient)
+        running.until("shift: done")
+        running.kill()
+        assert (held := host.deploy(coming)).code == 3, held
+        freed = host.run("unlock")
+        assert freed.code == 0, freed
+        assert (ran := host.deploy(coming)).code == 0, ran
+        assert "recovering: " in ran.err
+    host.expect(coming, active)
     load.expect_no_loss()

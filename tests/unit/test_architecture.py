@@ -20,6 +20,7 @@ LAYERS: dict[str, set[str]] = {
     "settings": set(),
     # pure: decisions and texts, from records to records
     "colors": {"settings"},
+    "compose_rules": {"colors", "settings"},
     "render": {"settings", "colors"},
     "schema": {"settings"},
     "signals": set(),
@@ -30,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "checks": {"ports", "settings", "world"},
     "bake": {"analysis", "checks", "ports", "world"},
     "steps": {"analysis", "bake", "checks", "colors", "ports", "world"},
-    "plan": {"colors", "settings", "steps"},
+    "plan": {"colors", "compose_rules", "settings", "steps"},
     "execute": {"plan", "steps"},
     "report": {"plan"},
     # adapters: each satisfies ports; they share the docker command line and the state volume
@@ -48,11 +49,12 @@ LAYERS: dict[str, set[str]] = {
     "stack": {"colors", "containers", "deadline", "engine", "ports", "settings"},
     # stories: one per command
     "keeper": {"ports", "world"},
-    "commands": {"execute", "keeper", "plan", "steps", "world"},
+    "commands": {"checks", "execute", "keeper", "plan", "steps", "world"},
     # the outside: what builds the adapters, and what a person calls
     "bootstrap": {
         "clock",
         "colors",
+        "compose_rules",
         "config",
         "engine",
         "journal",
@@ -67,7 +69,17 @@ LAYERS: dict[str, set[str]] = {
         "volume",
         "world",
     },
-    "tasks": {"bootstrap", "commands", "config", "execute", "report", "volume", "world"},
+    "output": {"commands", "report", "world"},
+    "tasks": {
+        "bootstrap",
+        "commands",
+        "config",
+        "execute",
+        "output",
+        "report",
+        "volume",
+        "world",
+    },
     "program": {"tasks"},
 }
 ADAPTERS = {

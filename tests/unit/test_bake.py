@@ -155,6 +155,68 @@ def test_a_replica_that_is_no_longer_scraped_is_missing_data() -> None:
         watch(host)
 
 
+def test_a_crash_after_the_proof_is_not_forgiven() -> None:
+    """One restart was known when it was proven, the second one is new."""
+    host = baking(App(dies_after=33, restarts=True))
+    with pytest.raises(ReleaseUnhealthy, match="green-1 crashed and was restarted"):
+        bake(host.world, GREEN, "v2", Reading(), {"green1": 0, "blue1": 7})
+
+
+def test_a_replica_that_is_missing_ends_it() -> None:
+    """One of two containers does not make a release, however well it answers."""
+    release = {"services": ["web"], "port": 8000, "replicas": 2}
+    host = baking(settings={"release": release})
+    with pytest.raises(ReleaseUnhealthy, match="1 of 2 containers of green are there"):
+        watch(host)
+
+
+def test_a_replica_that_never_had_a_visitor_may_go_unscraped() -> None:
+    """Only what answered requests in this bake has to go on being counted."""
+    host = baking()
+    idle = {"a": Counts(0, 0), "b": Counts(9, 0)}
+    before = Reading(dict(idle))
+    host.metrics.answer = lambda: {
+        "a": Counts(host.clock.seconds * 10, 0),
+        **({"b": Counts(9, 0)} if host.clock.seconds < 100 else {}),
+    }
+    assert "requests failed" in bake(host.world, GREEN, "v2", before, {})
+
+
+def silence(host: Host) -> None:
+    """nginx stops answering, though its volume still says what it served."""
+    host.router.send(Weights.all_to(GREEN), serving=False)
+
+
+def test_a_short_silence_of_nginx_is_outlasted() -> None:
+    """A reload or a restart of nginx costs the release nothing; it is held meanwhile."""
+    host = baking()
+    host.clock.later(294, lambda: silence(host))
+    host.clock.later(306, lambda: host.router.send(Weights.all_to(GREEN)))
+    watch(host)
+    assert host.clock.seconds - 2 == pytest.approx(305, abs=2)
+    assert any("held: inconclusive: nginx does not answer" in line for line in host.said)
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["unknown", "silent"])
+def test_a_long_silence_of_nginx_ends_it(gone: bool) -> None:
+    """Without nginx there is no visitor to judge by: after fifteen seconds the run fails."""
+    host = baking()
+    act = partial(setattr, host.router, "state", None) if gone else partial(silence, host)
+    host.clock.later(50, act)
+    with pytest.raises(EngineError, match="nginx does not answer"):
+        watch(host)
+    assert 52 + 15 <= host.clock.seconds < 52 + 20
+
+
+def test_traffic_that_someone_else_moved_away_ends_it() -> None:
+    """A release that visitors no longer reach is not proven by them."""
+    host = baking()
+    host.clock.later(50, lambda: host.router.send(Weights(100, 0)))
+    with pytest.raises(ReleaseUnhealthy, match="someone else moved the traffic away from green"):
+        watch(host)
+    assert host.clock.seconds < 55
+
+
 def test_containers_that_vanished_end_it() -> None:
     """Someone removed them: the release is unavailable."""
     host = baking()
@@ -166,7 +228,7 @@ def test_containers_that_vanished_end_it() -> None:
 def test_liveness_that_fails_three_times_ends_it() -> None:
     """The guide's threshold: three in a row, asked at every look once one has failed."""
     host = baking(App(sick_after=100))
-    with pytest.raises(ReleaseUnhealthy, match=r"3 times in a row: .*/health answered 503"):
+    with pytest.raises(ReleaseUnhealthy, match=r"3 times in a row: .*/health: answered 503"):
         watch(host)
     assert host.clock.seconds < 100 + 10 + 4
 

@@ -39,7 +39,7 @@ def test_a_release_is_up_as_soon_as_it_answers() -> None:
 def test_a_release_that_never_answers_is_given_up_at_the_limit() -> None:
     """At the sixty seconds of the guide's liveness probe: no earlier, no later."""
     host = started(App(ready_after=1e9))
-    assert wait(host) == "after 60 s: shop-green-web-green-1: /health answered 503"
+    assert wait(host) == "after 60 s: shop-green-web-green-1:8000/health: answered 503"
     assert host.clock.seconds == 60
 
 
@@ -71,7 +71,7 @@ def test_every_replica_must_answer() -> None:
     assert checks.color_problem(host.world, GREEN, Readiness()) == ""
     host.prober.refusing.add("green-2")
     said = checks.color_problem(host.world, GREEN, Readiness())
-    assert said == "shop-green-web-green-2: /ready connection refused"
+    assert said == "shop-green-web-green-2:8000/ready: connection refused"
 
 
 def test_a_color_without_containers_is_not_well() -> None:
@@ -163,3 +163,50 @@ def test_a_smoke_answer_may_hold_anything() -> None:
     smoke = SmokeTest.model_validate({"path": "/", "json": {"version": "{version}"}})
     body = json.dumps({"version": 2})
     assert checks.smoke_problem(smoke, Answer(200, 0.0, body), "v2") == ""
+
+
+def test_a_wrong_nginx_is_no_proof() -> None:
+    """Another color, or a stranger's server that answers 200 to all, fails the smoke test."""
+    host = started(App(ready_after=0))
+    host.router.send(Weights.all_to(BLUE))
+    host.prober.claims = "blue"
+    said = checks.smoke_through_nginx(host.world, GREEN, V2)
+    assert said == "/health through nginx: blue answered instead of green"
+    stranger = Answer(200, 0.1, "welcome", {"server": "nginx"})
+    said = checks.wrong_color(host.world, stranger, GREEN)
+    assert said == "nobody of ondeploy's answered instead of green"
+    assert checks.wrong_color(host.world, Answer(0, 0.1, problem="refused"), GREEN) == ""
+
+
+def test_a_color_that_is_not_shown_cannot_be_asked_for() -> None:
+    """With `expose_color: false` nginx does not say who answered, and nobody misses it."""
+    host = started(App(ready_after=0), router={"expose_color": False})
+    host.prober.claims = "blue"
+    assert checks.smoke_through_nginx(host.world, GREEN, V2) == ""
+
+
+def test_smoke_tests_want_every_replica() -> None:
+    """One of two that does not run is not passed over."""
+    release = {"services": ["web"], "port": 8000, "replicas": 2}
+    host = started(App(ready_after=0), release=release)
+    assert checks.smoke_directly(host.world, GREEN, V2) == "1 of 2 replicas run"
+
+
+def test_restarts_count_from_the_proof_on() -> None:
+    """As many as were known are forgiven, one more is a crash, and so is a container's absence."""
+    host = started(App(ready_after=0, dies_after=0, restarts=True))
+    assert checks.container_problem(host.world, GREEN, {"green1": 1}) == ""
+    said = checks.container_problem(host.world, GREEN, {"green1": 0})
+    assert said == "shop-green-web-green-1 crashed and was restarted"
+    said = checks.container_problem(host.world, BLUE, {})
+    assert said == "0 of 1 containers of blue are there"
+
+
+def test_a_migration_that_is_done_is_well() -> None:
+    """A service that runs once is no problem of the platform when it ended well."""
+    host = Host()
+    host.router.send(Weights.all_to(BLUE))
+    host.stack.platform["migrate"] = "completed"
+    assert checks.platform_problem(host.world, ["migrate"]) == ""
+    host.stack.platform["migrate"] = "exited"
+    assert checks.platform_problem(host.world, ["migrate"]) == "the service migrate is exited"

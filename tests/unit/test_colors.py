@@ -5,20 +5,12 @@ from typing import Any
 
 import pytest
 
-from ondeploy.colors import (
-    check_model,
-    color_project,
-    config_hash,
-    notes,
-    platform_services,
-    shared_network,
-)
-from ondeploy.errors import ConfigError
+from ondeploy.colors import color_project, config_hash, creation_options, platform_services
+from ondeploy.compose_rules import notes
 from ondeploy.model import Color, Release
 from tests.fakes import compose_model, make_settings
 
 RELEASE = Release("v2", "example/web:v2", "sha256:2", "abc")
-SECRET = "hunter2"
 
 
 def green(model: dict[str, Any], **release: Any) -> dict[str, Any]:
@@ -67,15 +59,6 @@ def test_the_image_is_pinned_and_never_pulled() -> None:
 def test_what_two_colors_cannot_share_is_dropped(key: str, value: Any) -> None:
     """Host ports, container names and the like are not doubled."""
     assert key not in web(compose_model(**{key: value}))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("ports", [{"target": 8000}]), ("container_name", "web")]
-)
-def test_what_was_dropped_is_told(key: str, value: Any) -> None:
-    """The plan says which keys of the compose file the colors do not use, and why."""
-    said = notes(compose_model(**{key: value}), make_settings())
-    assert [note for note in said if f"{key} is not used for the colors: " in note]
 
 
 def test_fixed_addresses_and_aliases_are_dropped_and_told() -> None:
@@ -182,70 +165,35 @@ def test_the_hash_notices_port_and_replicas() -> None:
     assert len(hashes) == 3
 
 
-@pytest.mark.parametrize("mode", ["host", "none", "service:catalog"])
-def test_a_borrowed_network_stack_is_refused(mode: str) -> None:
-    """With network_mode two colors cannot run side by side: refused, with the reason."""
-    with pytest.raises(ConfigError, match="two colors cannot share one network stack") as caught:
-        check_model(compose_model(network_mode=mode, networks=None), make_settings())
-    assert caught.value.hint
-
-
-def test_volumes_from_is_refused() -> None:
-    """Volumes borrowed from another container cannot be followed."""
-    with pytest.raises(ConfigError, match="volumes_from"):
-        check_model(compose_model(volumes_from=["catalog"]), make_settings())
-
-
-@pytest.mark.parametrize("gone", ["web", "nginx"])
-def test_a_service_that_is_not_there_is_named(gone: str) -> None:
-    """A mistyped service lists those of the compose files."""
-    model = compose_model()
-    del model["services"][gone]
-    with pytest.raises(ConfigError, match=f"no service '{gone}'; they have: catalog"):
-        check_model(model, make_settings())
-
-
-def test_nginx_must_mount_the_state_volume() -> None:
-    """Without it the message has the two lines to add."""
-    model = compose_model()
-    model["services"]["nginx"]["volumes"] = []
-    with pytest.raises(ConfigError, match="does not mount a volume at /ondeploy") as caught:
-        check_model(model, make_settings())
-    assert "ondeploy:/ondeploy" in caught.value.hint
-
-
-def test_nginx_and_the_service_must_meet() -> None:
-    """Without a network of both nginx could not reach a release."""
-    model = compose_model(networks={"inner": None})
-    with pytest.raises(ConfigError, match="share no network"):
-        check_model(model, make_settings())
-    assert shared_network(compose_model(), make_settings())
-
-
-def test_no_note_repeats_a_value() -> None:
-    """Environment values may be secrets; the notes of a plan have none."""
-    model = compose_model(
-        environment={"PASSWORD": SECRET},
-        ports=[{"target": 1, "name": SECRET}],
-        labels={"x": SECRET},
-        networks={"default": {"aliases": [SECRET]}},
-    )
-    assert SECRET not in "\n".join(notes(model, make_settings()))
-
-
-def test_a_bind_mount_of_the_checkout_is_pointed_out() -> None:
-    """A folder of the checkout inside a container is worth a note; one of the host is not."""
-    binds = [
-        {"type": "bind", "source": "/srv/shop/conf", "target": "/conf"},
-        {"type": "bind", "source": "/etc/ssl", "target": "/ssl"},
-    ]
-    said = [n for n in notes(compose_model(volumes=binds), make_settings()) if "checkout" in n]
-    assert len(said) == 1
-    assert "/srv/shop/conf" in said[0]
-
-
 def test_the_platform_is_all_that_is_not_released() -> None:
     """Unless the configuration names it."""
     assert list(platform_services(compose_model(), make_settings())) == ["catalog", "nginx"]
     named = make_settings(platform={"services": ["nginx"]})
     assert list(platform_services(compose_model(), named)) == ["nginx"]
+
+
+def test_what_only_a_release_uses_is_made_as_the_compose_file_says() -> None:
+    """A network or volume that is missing comes with its driver, subnet and Compose's labels."""
+    model = compose_model()
+    model["networks"]["inner"] = {
+        "name": "shop_inner",
+        "driver": "bridge",
+        "driver_opts": {"com.docker.network.bridge.name": "br0"},
+        "internal": True,
+        "ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}, {}]},
+    }
+    assert creation_options("network", "inner", model) == [
+        "--driver=bridge",
+        "--opt=com.docker.network.bridge.name=br0",
+        "--label=com.docker.compose.project=shop",
+        "--label=com.docker.compose.network=inner",
+        "--internal",
+        "--subnet=10.9.0.0/24",
+        "--gateway=10.9.0.1",
+    ]
+    model["volumes"]["data"]["driver_opts"] = {"type": "tmpfs"}
+    assert creation_options("volume", "data", model) == [
+        "--opt=type=tmpfs",
+        "--label=com.docker.compose.project=shop",
+        "--label=com.docker.compose.volume=data",
+    ]

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from ondeploy import commands
-from ondeploy.errors import EngineError, LeaseHeld, RollbackFailed, UsageError
+from ondeploy.errors import (
+    EngineError,
+    Interrupted,
+    LeaseHeld,
+    LeaseLost,
+    OndeployError,
+    ReleaseUnhealthy,
+    RollbackFailed,
+    RouterRefused,
+    UsageError,
+)
 from ondeploy.model import Color, Outcome, Request, RunSummary, Snapshot, Weights
 from tests.fakes import BLUE, EPOCH, GREEN, App, Host, make_settings
 
@@ -61,15 +71,77 @@ def test_a_cold_rollback_runs_the_recorded_image() -> None:
     assert host.stack.running[BLUE].release.digest == "sha256:v1"
 
 
-def test_a_failed_warm_check_leaves_traffic_alone() -> None:
-    """A rollback to a warm release that has gone sick is refused, with the way out."""
+def test_a_warm_release_that_went_sick_is_started_afresh() -> None:
+    """A rollback does not send visitors to a standby that does not answer: it starts it again."""
     host = shop(v1=App(sick_after=100))
     deploy(host, "v1")
     deploy(host, "v2")
     host.clock.pass_time(100)
+    planned = commands.dry_run(host.world, Request("rollback")).plan
+    assert "start-standby" in [step.name for step in planned.steps]
     ended = rollback(host)
-    assert (ended.result, ended.code, host.traffic) == ("failed", 2, GREEN)
-    assert "invoke prune" in ended.hint
+    assert (ended.result, ended.code, ended.active_version) == ("succeeded", 0, "v1")
+    assert "stack.up blue" in host.calls[host.calls.index("journal begin rollback") :]
+    assert host.traffic is BLUE
+
+
+def test_a_warm_rollback_starts_nothing() -> None:
+    """The standby answers its probe: nginx is told, and that is all."""
+    host = shop()
+    deploy(host, "v1")
+    deploy(host, "v2")
+    ended = rollback(host)
+    assert [record.name for record in ended.steps] == ["stage-router", "shift", "finish"]
+    assert ended.active_version == "v1"
+
+
+def test_rollback_to_what_is_active_is_nothing_to_do() -> None:
+    """A script may repeat it: exit code 0, and no run in the history."""
+    host = shop()
+    deploy(host, "v1")
+    deploy(host, "v2")
+    ended = rollback(host, "v2")
+    assert (ended.result, ended.code, ended.active_version) == ("unchanged", 0, "v2")
+    assert ended.reason == "v2 is already active in green"
+    assert len(commands.history(host.world, 9)) == 2
+    assert commands.dry_run(host.world, Request("rollback", "v2")).plan.steps == ()
+
+
+def test_one_rollback_after_another_goes_further_back_and_never_forth() -> None:
+    """v3, v2, v1, and then nowhere; by name to any; what is released anew counts."""
+    host = shop()
+    for version in ("v1", "v2", "v3"):
+        deploy(host, version)
+    assert rollback(host).active_version == "v2"
+    assert rollback(host).active_version == "v1"
+    with pytest.raises(UsageError, match="rolled back from"):
+        rollback(host)
+    assert rollback(host, "v3").active_version == "v3"
+    deploy(host, "v2")
+    deploy(host, "v4")
+    assert rollback(host).active_version == "v2"
+
+
+def test_a_rollback_past_a_release_does_not_come_back_to_it() -> None:
+    """From v3 by name to v1: the next plain rollback is no way forth to v2."""
+    host = shop()
+    for version in ("v1", "v2", "v3"):
+        deploy(host, version)
+    assert rollback(host, "v1").active_version == "v1"
+    with pytest.raises(UsageError, match="there is no earlier release"):
+        rollback(host)
+    assert host.traffic is not None
+    assert host.runs(host.traffic) == "v1"
+
+
+def test_a_release_made_twice_is_rolled_back_from_like_any_other() -> None:
+    """v1, v2, v1 again and back to v2: the next rollback does not bring v1 back."""
+    host = shop()
+    for version in ("v1", "v2", "v1"):
+        deploy(host, version)
+    assert rollback(host).active_version == "v2"
+    with pytest.raises(UsageError, match="rolled back from"):
+        rollback(host)
 
 
 def test_a_dry_run_changes_nothing() -> None:
@@ -202,13 +274,78 @@ def test_a_recovery_that_fails_stops_the_deploy() -> None:
     assert host.lease.info is None
 
 
+def test_a_first_release_that_died_before_nginx_ran_is_tidied_up() -> None:
+    """Killed while the platform came up, nothing has traffic: recovery asks nothing of nginx."""
+    host = shop()
+    killed(host, "v1", "stack.start_platform catalog nginx")
+    assert host.router.state is not None
+    host.router.send(Weights(0, 0), serving=False)
+    host.lease.info = None
+    host.calls.clear()
+    assert commands.recover(host.world, Request("recover")).code == 0
+    assert not [call for call in host.calls if call.startswith(("router.stage", "router.activ"))]
+    assert deploy(host, "v1").active_version == "v1"
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (EngineError("gone"), 6),
+        (RouterRefused("no"), 6),
+        (ReleaseUnhealthy("x"), 6),
+        (LeaseLost("taken over"), 3),
+        (Interrupted("stopped by SIGINT"), 130),
+    ],
+    ids=["engine", "nginx", "sick", "lease", "signal"],
+)
+def test_the_code_of_a_recovery_that_fails(failure: OndeployError, code: int) -> None:
+    """A person is needed, except where another run took over or someone pressed Ctrl-C."""
+    host = shop()
+    deploy(host, "v1")
+    killed(host, "v2", "journal done shift")
+    host.lease.info = None
+    host.broken_once["router.activate"] = failure
+    with pytest.raises(RollbackFailed) as caught:
+        deploy(host, "v3")
+    assert caught.value.code == code
+
+
+def test_a_recovery_that_fails_is_not_undone() -> None:
+    """What it moved away from is no place to go back to: the standby that died gets nothing."""
+    host = shop()
+    deploy(host, "v1")
+    killed(host, "v2", "journal done shift")
+    host.lease.info = None
+    host.broken["router.drained"] = EngineError("gone")
+    host.calls.clear()
+    ended = commands.recover(host.world, Request("recover"))
+    assert (ended.result, host.traffic) == ("failed", BLUE)
+    assert not [call for call in host.calls if call.startswith("journal undo")]
+    assert host.calls.count("router.activate 100 0") == 1
+    assert "router.activate 0 100" not in host.calls
+    host.broken.clear()
+    assert commands.recover(host.world, Request("recover")).code == 0
+
+
+def test_a_prune_that_fails_is_not_undone() -> None:
+    """The standby may be half gone; nothing tries to bring it back or touches traffic."""
+    host = shop()
+    deploy(host, "v1")
+    deploy(host, "v2")
+    host.broken_once["stack.remove"] = EngineError("gone")
+    host.calls.clear()
+    ended, pruned = commands.prune(host.world, Request("prune"))
+    assert (ended.result, ended.code, host.traffic) == ("failed", 2, GREEN)
+    assert (pruned.images, pruned.generations, pruned.journals) == (0, 0, 0)
+    assert not [call for call in host.calls if call.startswith(("journal undo", "router.activ"))]
+
+
 def test_recover_outlasts_a_dead_holder() -> None:
     """It waits until the lease of the killed run has expired, and says whom it waits for."""
     host = shop()
     deploy(host, "v1")
     killed(host, "v2", "journal intend bake")
-    dead = {"id": "X", "who": "eve", "command": "deploy", "version": "v2"}
-    host.lease.take({**dead, "acquired": EPOCH.isoformat()})
+    host.lease.take({**EVE, "acquired": EPOCH.isoformat()})
     before = host.clock.seconds
     assert commands.recover(host.world, Request("recover")).code == 0
     assert 30 <= host.clock.seconds - before < 40
@@ -224,23 +361,64 @@ def test_recover_does_not_push_a_living_run_aside() -> None:
     """A holder that renews its lease is alive: exit code 3 as soon as that shows."""
     host = shop()
     deploy(host, "v1")
-    alive = {"id": "X", "who": "eve", "command": "deploy", "version": "v2"}
-    host.lease.take({**alive, "acquired": EPOCH.isoformat()})
+    host.lease.take({**EVE, "acquired": EPOCH.isoformat()})
     host.clock.later(5, partial(renew, host))
     with pytest.raises(LeaseHeld):
         commands.recover(host.world, Request("recover"))
 
 
-def test_unlock_removes_the_lease_and_says_whose() -> None:
-    """A person who knows better may free the way."""
+EVE = {"id": "X", "who": "eve", "command": "deploy", "version": "v2"}
+
+
+def held_by_eve(host: Host) -> None:
+    """Have eve hold the lease, as of now."""
+    host.lease.take({**EVE, "acquired": EPOCH.isoformat()})
+
+
+def test_unlock_refuses_while_the_run_shows_life() -> None:
+    """A run that renews its lease during the watch keeps it: exit code 3, and who it is."""
     host = shop()
-    host.lease.take(
-        {"id": "X", "who": "eve", "command": "deploy", "version": "", "acquired": EPOCH.isoformat()}
-    )
-    held = commands.unlock(host.world)
+    held_by_eve(host)
+    host.clock.later(6, partial(renew, host))
+    with pytest.raises(LeaseHeld, match=r"the run of eve .* is alive") as caught:
+        commands.unlock(host.world, force=False)
+    assert caught.value.code == 3
+    assert "--force" in caught.value.hint
+    held = host.lease.read()
     assert held is not None
     assert held.who == "eve"
-    assert commands.unlock(host.world) is None
+
+
+def test_unlock_watches_long_enough_to_see_a_renewal() -> None:
+    """A living run renews at a fifth of the lease: whatever that is, unlock waits for longer."""
+    for seconds in (2, 30, 3600):
+        host = Host(make_settings(lease={"seconds": seconds}))
+        held_by_eve(host)
+        commands.unlock(host.world, force=False)
+        assert seconds / 5 < host.clock.seconds < seconds / 5 + 2
+
+
+def test_unlock_frees_the_way_for_the_next() -> None:
+    """Nothing was renewed, so that run is dead: its lease goes, and whose it was is told."""
+    host = shop()
+    held_by_eve(host)
+    held = commands.unlock(host.world, force=False)
+    assert held is not None
+    assert held.who == "eve"
+    assert any("watching whether eve" in line for line in host.said)
+    assert host.lease.info is None
+    assert commands.unlock(host.world, force=False) is None
+
+
+def test_a_forced_unlock_does_not_watch() -> None:
+    """A person who knows better frees the way at once, also from a run that is alive."""
+    host = shop()
+    held_by_eve(host)
+    host.clock.later(6, partial(renew, host))
+    held = commands.unlock(host.world, force=True)
+    assert held is not None
+    assert host.clock.slept == []
+    assert host.lease.info is None
 
 
 def test_prune_stops_the_standby_and_counts_what_went() -> None:
@@ -287,7 +465,7 @@ def test_nothing_to_go_back_to_gives_the_lease_back() -> None:
     """A refused rollback leaves no lock behind."""
     host = shop()
     deploy(host, "v1")
-    with pytest.raises(UsageError, match="there is no other release"):
+    with pytest.raises(UsageError, match="there is no earlier release"):
         rollback(host)
     assert host.lease.info is None
 
@@ -326,6 +504,27 @@ def test_a_failed_check_stops_before_anything_starts() -> None:
     assert (ended.result, ended.code) == ("failed", 2)
     assert ended.reason == "check 'data' in catalog failed: ls: /data: no such folder"
     assert host.runs(GREEN) == ""
+
+
+def test_a_prometheus_that_is_down_is_noticed_before_anything_starts() -> None:
+    """Refused before the warm release ends: the bake could only be inconclusive."""
+    host = shop()
+    host.metrics.silent = "Prometheus at http://127.0.0.1:9090 does not answer: refused"
+    assert deploy(host, "v1").code == 0  # a first release is not baked
+    ended = deploy(host, "v2")
+    assert (ended.result, ended.code, ended.steps[-1].name) == ("failed", 2, "check-platform")
+    assert ended.reason.startswith("Prometheus at http://127.0.0.1:9090 does not answer: refused")
+    assert "--force" in ended.hint
+    assert (host.traffic, host.runs(GREEN)) == (BLUE, "")
+    assert deploy(host, "v2", force=True).active_version == "v2"
+    assert rollback(host).active_version == "v1"
+
+
+def test_a_release_that_had_to_start_twice_is_released() -> None:
+    """A crash before it was proven ready is forgiven, in the smoke tests and in the bake."""
+    host = shop(v2=App(dies_after=0, restarts=True))
+    deploy(host, "v1")
+    assert deploy(host, "v2").active_version == "v2"
 
 
 def test_a_sick_active_release_is_no_ground_to_release_on() -> None:

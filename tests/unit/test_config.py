@@ -65,6 +65,10 @@ def test_the_shortest_file_gets_the_guides_numbers(tmp_path: Path) -> None:
         (GOOD + "bake: {minutes: soon}\n", "bake.minutes: input should be a valid number"),
         (GOOD + "bake: {minutes: 0}\n", "bake.minutes: input should be greater than 0"),
         (GOOD + "bake: short\n", "bake: "),
+        (
+            GOOD + "bake: {error_rate_percent: 50.1}\n",
+            "bake.error_rate_percent: input should be less than or equal to 50",
+        ),
         (GOOD + "release: {services: [], port: 1}\n", "'release' is given twice"),
         (GOOD + "bake: {minutes: 1, minutes: 2}\n", "'minutes' is given twice"),
         (GOOD + "bake: [1\n", "not YAML"),
@@ -211,7 +215,7 @@ def test_every_ordinary_version_is_taken(version: str) -> None:
     assert config.check_version(version) == version
 
 
-@pytest.mark.parametrize("image", INJECTIONS)
+@pytest.mark.parametrize("image", ["", *INJECTIONS])
 def test_an_image_cannot_smuggle_anything(image: str) -> None:
     """An image reference has no room for shell, paths or options."""
     with pytest.raises(UsageError, match="is not an image reference"):
@@ -221,7 +225,6 @@ def test_an_image_cannot_smuggle_anything(image: str) -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        "",
         "web",
         "web:v1",
         "localhost:5000/team/web:v1.2",

@@ -83,3 +83,10 @@ def test_a_container_without_labels_or_address_is_no_problem() -> None:
     bare["NetworkSettings"]["Networks"] = {}
     replica = replica_of(bare)
     assert (replica.service, replica.address, replica.name) == ("", "", "n")
+
+
+def test_a_worker_alone_is_no_release() -> None:
+    """Without the service that takes the traffic a color is incomplete, however well it runs."""
+    slot = slot_of(GREEN, [container("worker-green", "a")], make_settings())
+    assert (slot.routed, slot.running, slot.health) == (False, False, "incomplete")
+    assert slot.release.version == "v2"

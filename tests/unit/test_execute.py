@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from ondeploy import commands
 from ondeploy.errors import EngineError, LeaseLost, ReleaseUnhealthy, RouterRefused
 from ondeploy.execute import execute
-from ondeploy.model import Outcome, Release, Request, Weights
+from ondeploy.model import Outcome, Release, Request, RouterState, Weights
 from ondeploy.plan import Plan
 from ondeploy.report import outcome_text
-from ondeploy.steps import Run
+from ondeploy.steps import RemoveColor, Run
 from tests.fakes import BLUE, GREEN, App, Host, make_settings
 
 
@@ -42,12 +43,12 @@ class Marked:
             raise self.undo_fails
 
 
-def carry_out(host: Host, *steps: Marked) -> Outcome:
+def carry_out(host: Host, *steps: Marked, undoable: bool = True) -> Outcome:
     """Execute steps of the test's own as a run that holds the lease."""
     host.lease.info = {"id": "L", "who": "ada"}
     release = Release("v2", "", "", "")
     run = Run(world=host.world, id="R", lease="L", model={}, release=release, versions={})
-    plan = Plan("deploy", release, GREEN, BLUE, steps, {}, Weights.all_to(GREEN))
+    plan = Plan("deploy", release, GREEN, BLUE, steps, {}, Weights.all_to(GREEN), undoable=undoable)
     return execute(plan, run)
 
 
@@ -78,7 +79,7 @@ def test_a_failure_undoes_every_begun_step_in_reverse() -> None:
         host, Marked("a", notes), Marked("b", notes, fails=failure), Marked("c", notes)
     )
     assert notes == ["do a", "do b", "undo b", "undo a"]
-    assert journal(host) == ["intend a", "done a", "intend b", "undo b", "undo a", "end"]
+    assert journal(host) == ["intend a", "done a", "intend b", "failed", "undo b", "undo a", "end"]
     assert (ended.result, ended.code, ended.reason) == ("rolled-back", 4, "never ready")
     assert ended.hint == "look at its log"
 
@@ -97,12 +98,93 @@ def test_a_lease_lost_between_steps_stops_the_run() -> None:
     """The journal entry before the next step notices it, and that step never acts."""
     host, notes = Host(), list[str]()
 
-    def overtake(run: Run) -> None:
-        host.lease.info = {"id": "other", "who": "eve"}
-
-    ended = carry_out(host, Marked("a", notes, acts=overtake), Marked("b", notes))
+    first = Marked("a", notes, acts=lambda run: overtaken(host))
+    ended = carry_out(host, first, Marked("b", notes))
     assert notes == ["do a"]
     assert ended.code == 3
+
+
+def overtaken(host: Host) -> None:
+    """Another run takes the lease."""
+    host.lease.info = {"id": "other", "who": "eve"}
+
+
+def test_what_another_run_broke_is_not_undone() -> None:
+    """The failure may be its doing: before anything is put back the lease is asked for, code 3."""
+    host, notes = Host(), list[str]()
+    failure = ReleaseUnhealthy("someone else moved the traffic away")
+    step = Marked("b", notes, fails=failure, acts=lambda run: overtaken(host))
+    ended = carry_out(host, Marked("a", notes), step)
+    assert notes == ["do a", "do b"]
+    assert (ended.result, ended.code) == ("failed", 3)
+    assert "end" not in journal(host)
+
+
+def test_why_it_failed_is_in_the_journal_before_the_undo() -> None:
+    """Whoever finds a run that was killed in its undo can read what it was undoing, and why."""
+    host, notes = Host(), list[str]()
+
+    def note_journal(run: Run) -> None:
+        notes.append(host.journal.runs["R"][-2]["reason"])
+
+    class Told(Marked):
+        def undo(self, run: Run) -> None:
+            note_journal(run)
+
+    carry_out(host, Told("a", notes, fails=ReleaseUnhealthy("never ready")))
+    assert notes == ["do a", "never ready"]
+
+
+def test_a_failure_that_cannot_be_journaled_is_undone_all_the_same() -> None:
+    """A full disk must not keep visitors on a bad release; the person hears of it."""
+    host, notes = Host(), list[str]()
+    host.broken["journal failed"] = EngineError("disk full")
+    ended = carry_out(host, Marked("a", notes, fails=ReleaseUnhealthy("it died")))
+    assert notes == ["do a", "undo a"]
+    assert (ended.result, ended.code) == ("rolled-back", 4)
+    assert "not journaled: disk full" in host.said
+
+
+def commit(run: Run) -> None:
+    """Pass the commit point."""
+    run.committed = True
+
+
+@pytest.mark.parametrize("failure", [EngineError("gone"), KeyError("x")], ids=["engine", "bug"])
+def test_after_the_commit_point_nothing_is_undone(failure: Exception) -> None:
+    """The release is made: a failure behind that is told, and the release stands."""
+    host, notes = Host(), list[str]()
+    last = Marked("b", notes, acts=commit, fails=failure)
+    ended = carry_out(host, Marked("a", notes), last)
+    assert notes == ["do a", "do b"]
+    assert (ended.result, ended.code) == ("succeeded", 0)
+    assert any(line.startswith("after the commit point: ") for line in host.said)
+
+
+def test_a_commit_whose_last_word_is_lost_is_a_release() -> None:
+    """The engine falls silent right after the commit point: v2 keeps the traffic."""
+    host = released()
+    original = host.journal.append
+
+    def append(run: str, event: str, facts: Mapping[str, Any], lease: str) -> None:
+        if event == "done" and facts["step"] == "finish":
+            raise EngineError("silent")
+        original(run, event, facts, lease)
+
+    host.journal.append = append  # type: ignore[method-assign]
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code, host.traffic) == ("succeeded", 0, GREEN)
+    assert (host.runs(BLUE), host.runs(GREEN)) == ("v1", "v2")
+
+
+def test_a_plan_that_tidies_up_is_never_undone() -> None:
+    """A recovery that fails keeps what it reached; its outcome has the failure and its code."""
+    host, notes = Host(), list[str]()
+    failure = EngineError("gone", "try again")
+    ended = carry_out(host, Marked("a", notes), Marked("b", notes, fails=failure), undoable=False)
+    assert notes == ["do a", "do b"]
+    assert journal(host) == ["intend a", "done a", "intend b", "end"]
+    assert (ended.result, ended.code, ended.hint) == ("failed", 2, "try again")
 
 
 def test_a_failing_undo_needs_an_operator() -> None:
@@ -207,7 +289,7 @@ def test_whichever_step_fails_traffic_ends_where_it_was(step: str) -> None:
 @pytest.mark.parametrize(
     ("app", "step", "code", "words"),
     [
-        (App(ready_after=1e9), "wait-ready", 4, "/health answered 503"),
+        (App(ready_after=1e9), "wait-ready", 4, "/health: answered 503"),
         (App(dies_after=0), "wait-ready", 4, "ended with exit code 137"),
         (App(says="0.9"), "smoke", 4, "version is '0.9', expected '2'"),
         (App(error_share=0.2), "bake", 5, "the error rate condemns v2"),
@@ -227,6 +309,79 @@ def test_whatever_is_wrong_with_a_release_it_is_rolled_back(
     assert words in ended.reason
     assert host.traffic is BLUE
     assert (host.runs(BLUE), host.runs(GREEN)) == ("v1", "")
+
+
+def test_a_shift_back_that_fails_keeps_the_color_that_answers() -> None:
+    """v2 is bad, but nginx cannot be sent back to v1: v2 stays, bad as it is, and code 6."""
+    host = released(v2=App(error_share=0.2))
+    host.clock.later(2.5, lambda: host.broken.update({"router.activate": RouterRefused("no")}))
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("failed", 6)
+    assert (host.traffic, host.runs(BLUE), host.runs(GREEN)) == (GREEN, "v1", "v2")
+    assert (ended.active, ended.active_version) == (GREEN, "v2")
+    assert "shift: no" in ended.reason
+    assert "start-standby: green is left as it is: nginx does not confirm" in ended.reason
+    assert "stack.remove green" not in host.calls
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        RouterState(False, 8, 8, Weights.all_to(BLUE), (1, 29, 0), True),
+        RouterState(True, 8, 8, Weights(99, 1), (1, 29, 0), True),
+    ],
+    ids=["unknown", "silent", "one-percent"],
+)
+def test_only_what_nginx_itself_calls_idle_is_removed(state: RouterState | None) -> None:
+    """What the volume says is no proof, and neither is a small share: the color stays."""
+    host = released()
+    host.put(GREEN, "v0")
+    host.router.state = state
+    host.lease.info = {"id": "L", "who": "ada"}
+    release = Release("v0", "", "", "")
+    run = Run(world=host.world, id="R", lease="L", model={}, release=release, versions={})
+    with pytest.raises(EngineError, match="green is left as it is") as caught:
+        RemoveColor(GREEN, "v0").do(run)
+    assert "invoke recover" in caught.value.hint
+    assert host.runs(GREEN) == "v0"
+
+
+@pytest.mark.parametrize("command", ["deploy", "prune"])
+def test_after_a_long_wait_the_lease_is_asked_for_again(command: str) -> None:
+    """A run that was overtaken while requests ended removes nothing from the next one's hands."""
+    host = released()
+    host.put(GREEN, "v0")
+    host.router.busy = 30
+    host.clock.later(10, lambda: overtaken(host))
+    if command == "deploy":
+        ended = commands.deploy(host.world, Request("deploy", "v2"))
+    else:
+        ended, _ = commands.prune(host.world, Request("prune"))
+    assert (ended.result, ended.code) == ("failed", 3)
+    assert host.runs(GREEN) == "v0"
+
+
+def test_a_broken_template_does_not_cost_the_warm_release() -> None:
+    """nginx refuses the configuration before the standby makes room: v0 may still be gone to."""
+    host = released()
+    host.put(GREEN, "v0")
+    host.broken_once["router.stage"] = RouterRefused("nginx rejects it")
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("failed", 2)
+    assert (host.traffic, host.runs(GREEN)) == (BLUE, "v0")
+
+
+def test_an_nginx_that_falls_silent_in_the_bake_is_told() -> None:
+    """After fifteen seconds the run fails; nothing is removed while traffic is unknown."""
+    host = released()
+    host.clock.later(20, partial(host.router.send, Weights.all_to(GREEN), serving=False))
+    host.clock.later(20, lambda: host.broken.update({"router.stage": EngineError("no nginx")}))
+    ended = commands.deploy(host.world, Request("deploy", "v2"))
+    assert (ended.result, ended.code) == ("failed", 6)
+    assert "nginx does not answer" in ended.reason
+    assert (host.runs(BLUE), host.runs(GREEN)) == ("v1", "v2")
+    assert (ended.active, ended.active_version) == (None, "unknown: nginx does not answer")
 
 
 def test_a_signal_in_the_bake_rolls_back() -> None:

@@ -226,7 +226,7 @@ def test_a_warm_rollback_is_a_reload() -> None:
     """The previous release still runs: nothing is started and nothing is watched."""
     seen = snapshot(GREEN, slot(BLUE, "v1"), slot(GREEN, "v2"), history=(run("v1"), run("v2")))
     plan = rollback(seen)
-    assert names(plan) == ["check-warm", "stage-router", "shift", "finish"]
+    assert names(plan) == ["stage-router", "shift", "finish"]
     assert (plan.target, plan.release.version) == (BLUE, "v1")
 
 
@@ -252,7 +252,7 @@ def test_rollback_to_a_version_finds_it_in_history() -> None:
     seen = snapshot(GREEN, slot(BLUE, "v2"), slot(GREEN, "v3"), history=history)
     assert rollback(seen, "v1").release.version == "v1"
     assert "start-standby" in names(rollback(seen, "v1"))
-    assert names(rollback(seen, "v2"))[0] == "check-warm"
+    assert "start-standby" not in names(rollback(seen, "v2"))
 
 
 def test_a_release_that_was_rolled_back_is_not_gone_back_to() -> None:
@@ -269,9 +269,43 @@ def test_a_second_rollback_does_not_bring_the_bad_release_back() -> None:
     seen = snapshot(BLUE, slot(BLUE, "v1"), slot(GREEN, "v2"), history=BACK)
     with pytest.raises(UsageError, match="rolled back from"):
         choose_rollback(seen, "")
-    assert names(rollback(seen, "v2"))[0] == "check-warm"
+    assert names(rollback(seen, "v2")) == ["stage-router", "shift", "finish"]
     older = replace(seen, history=(run("v0"), *BACK))
     assert rollback(older).release.version == "v0"
+
+
+def test_a_standby_that_does_not_answer_is_not_warm() -> None:
+    """It runs but is sick: going back to it starts it afresh."""
+    seen = snapshot(GREEN, slot(BLUE, "v1"), slot(GREEN, "v2"), history=(run("v1"), run("v2")))
+    choice = choose_rollback(seen, "", warm_answers=False)
+    assert (choice.version, choice.warm, choice.target) == ("v1", False, BLUE)
+    plan = plan_rollback(SETTINGS, MODEL, seen, choice)
+    assert names(plan).index("stage-router") < names(plan).index("start-standby")
+
+
+def test_a_rollback_goes_to_an_older_release_only() -> None:
+    """Past v2 to v1 by name: from there the plain rollback leads to v0, not forth to v2."""
+    history = (run("v0"), run("v1"), run("v2"), run("v3"), run("v1", "rollback", leaves="v3"))
+    seen = snapshot(BLUE, slot(BLUE, "v1"), slot(GREEN, "v3"), history=history)
+    assert choose_rollback(seen, "").version == "v0"
+    assert choose_rollback(seen, "v2").version == "v2"
+
+
+def test_going_forth_again_by_name_does_not_condemn_the_older_release() -> None:
+    """From v2 to v1 and by name to v2 again: v1 may still be gone back to."""
+    history = (*BACK, run("v2", "rollback", images={}, leaves="v1"))
+    seen = snapshot(GREEN, slot(BLUE, "v1"), slot(GREEN, "v2"), history=history)
+    assert choose_rollback(seen, "").version == "v1"
+
+
+def test_a_release_whose_recovery_finished_it_counts() -> None:
+    """Killed after its commit point and then recovered, it was in production."""
+    kept = run("v2", outcome="recovered", committed=True)
+    undone = run("v3", outcome="recovered")
+    seen = snapshot(BLUE, slot(BLUE, "v4"), history=(run("v1"), kept, undone, run("v4")))
+    assert choose_rollback(seen, "").version == "v2"
+    with pytest.raises(UsageError, match="v3 was never released"):
+        choose_rollback(seen, "v3")
 
 
 def test_a_release_that_was_mended_counts_again() -> None:
@@ -294,7 +328,7 @@ def test_a_rollback_to_other_services_is_refused() -> None:
         (
             snapshot(BLUE, slot(BLUE, "v1"), history=(run("v1"),)),
             "",
-            "there is no other release that was not itself rolled back from; released were: v1",
+            "there is no earlier release that was not itself rolled back from; released were: v1",
         ),
         (
             snapshot(BLUE, slot(BLUE, "v1"), history=(run("v1"),)),
@@ -320,6 +354,41 @@ def test_prune_stops_only_the_standby() -> None:
     seen = snapshot(GREEN, slot(BLUE, "v1"), slot(GREEN, "v2"))
     assert [s.color for s in plan_prune(seen).steps if isinstance(s, RemoveColor)] == [BLUE]
     assert plan_prune(snapshot(GREEN, slot(GREEN, "v2"))).steps == ()
+
+
+def test_a_migration_that_is_done_is_not_started_again() -> None:
+    """A service that ran once and ended well is up, as far as a release minds."""
+    seen = replace(snapshot(BLUE, slot(BLUE, "v1")), platform={**WELL, "catalog": "completed"})
+    assert "start-platform" not in names(deploy(seen))
+
+
+# recovery
+
+
+def test_a_first_release_killed_before_nginx_ran_needs_no_nginx() -> None:
+    """Its volume was seeded and nothing has traffic: there is no step to carry out."""
+    state = RouterState(False, 0, 1, Weights(0, 0), (1, 29, 0), True)
+    left = run("v1", outcome="unfinished", color=BLUE, previous=None)
+    plan = plan_recovery(Snapshot({}, state, {}), left)
+    assert (names(plan), plan.target) == ([], None)
+
+
+def test_a_color_without_its_routed_service_gets_no_traffic() -> None:
+    """Half a release, a worker alone, is never what a recovery gives the traffic to."""
+    half = replace(slot(GREEN, "v2"), routed=False)
+    left = run("v2", outcome="unfinished", color=GREEN, previous=BLUE, committed=True)
+    plan = plan_recovery(snapshot(GREEN, slot(BLUE, "v1"), half), left)
+    assert plan.weights == Weights.all_to(BLUE)
+    assert (half.running, half.health) == (False, "incomplete")
+
+
+def test_what_tidies_up_is_never_undone() -> None:
+    """A recovery or a prune that fails leaves things as they are for the next one."""
+    seen = snapshot(GREEN, slot(BLUE, "v1"), slot(GREEN, "v2"))
+    left = run("v2", outcome="unfinished", color=GREEN, previous=BLUE)
+    assert not plan_recovery(seen, left).undoable
+    assert not plan_prune(seen).undoable
+    assert deploy(seen, "v3").undoable
 
 
 # any world at all
@@ -445,10 +514,13 @@ def test_the_order_of_a_deploy_is_safe(seen: Snapshot, force: bool) -> None:
         ("prepare-images", "start-standby"),
         ("start-standby", "wait-ready"),
         ("wait-ready", "smoke"),
-        ("stage-router", "smoke"),
+        ("stage-router", "start-standby"),
+        ("start-platform", "stage-router"),
         ("smoke", "shift"),
     ]:
-        assert order.index(earlier) < order.index(later)
+        if earlier in order:
+            assert order.index(earlier) < order.index(later)
+    assert {"check-platform", "stage-router", "smoke", "shift"} < set(order)
     if "bake" in order:
         assert order.index("shift") < order.index("bake") < order.index("drain")
     assert ("bake" in order) == (seen.active is not None)

@@ -158,3 +158,46 @@ def test_a_stack_without_prometheus_has_no_data() -> None:
     """`prometheus: null` is never asked."""
     metrics = PrometheusMetrics(make_settings(prometheus=None), OneAnswer(Answer(200, 0)))
     assert isinstance(metrics.counts(GREEN, "v1"), NoData)
+
+
+def test_one_stale_instance_is_enough() -> None:
+    """The oldest scrape counts: a replica that nobody hears of is not covered by the others."""
+    body = success(
+        series("total", "a", 100),
+        series("total", "b", 7),
+        series("age", "a", 2),
+        series("age", "b", 40),
+    )
+    assert counts_in(body, 15) == NoData("the last scrape is 40 s old")
+
+
+def test_probes_and_scrapes_are_no_visitors() -> None:
+    """What asks for /health all day must not make a bad release look good."""
+    query = query_for(Prometheus(), GREEN, "v1")
+    for label in ("handler", "path"):
+        assert query.count(f'{label}!~"/health|/ready|/metrics"') == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(200, 0), ""),
+        (Answer(503, 0), "Prometheus at http://127.0.0.1:9090 answers 503"),
+        (
+            Answer(0, 0, problem="refused"),
+            "Prometheus at http://127.0.0.1:9090 does not answer: refused",
+        ),
+    ],
+)
+def test_a_prometheus_is_asked_whether_it_is_ready(answer: Answer, words: str) -> None:
+    """The problem has the address, so that a wrong one is seen at once."""
+    prober = OneAnswer(answer)
+    assert PrometheusMetrics(make_settings(), prober).problem() == words
+    assert prober.asked == ["http://127.0.0.1:9090/-/ready"]
+
+
+def test_no_prometheus_is_no_problem() -> None:
+    """`prometheus: null` is a choice, and nothing is asked."""
+    prober = OneAnswer(Answer(0, 0, problem="refused"))
+    assert PrometheusMetrics(make_settings(prometheus=None), prober).problem() == ""
+    assert prober.asked == []

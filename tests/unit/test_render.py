@@ -96,6 +96,7 @@ def test_an_old_nginx_switches_by_a_file() -> None:
     assert "if (-f /ondeploy/flags/green) { set $ondeploy_color green; }" in lines(text)
     assert "proxy_pass http://web-$ondeploy_color:8000;" in lines(text)
     assert '"active": "$active"' in text
+    assert '"project": "shop"' in text
 
 
 def test_without_a_release_visitors_are_told() -> None:

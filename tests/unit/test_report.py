@@ -153,6 +153,68 @@ def test_status_text_says_what_is_wrong_first(snapshot: Snapshot, words: str) ->
     assert words in report.status_text(snapshot, "prod").splitlines()[0]
 
 
+DEAD = replace(seen().slots[BLUE].replicas[0], state="exited")
+DOWN = replace(seen().slots[BLUE], replicas=(DEAD,))
+HALF = replace(seen().slots[BLUE], routed=False)
+KILLED = replace(RUN, outcome="unfinished", finished=None)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words"),
+    [
+        (seen(), ""),
+        (Snapshot({}, None, {}), ""),
+        (seen(history=(RUN,)), ""),
+        (seen(history=(KILLED,), lease=LEASE), ""),
+        (seen(history=(KILLED,)), "invoke recover"),
+        (seen(router=None), "docker compose up -d nginx"),
+        (seen(router=replace(ROUTER, serving=False)), "docker compose up -d nginx"),
+        (seen(slots={}), "the active color is down"),
+        (seen(slots={BLUE: DOWN}), "invoke rollback, or release again with --force"),
+        (seen(slots={BLUE: HALF}), "the active color is down"),
+        (seen(router=replace(ROUTER, weights=Weights(0, 0))), ""),
+    ],
+    ids=[
+        "well",
+        "empty",
+        "released",
+        "at-work",
+        "killed",
+        "no-nginx",
+        "silent-nginx",
+        "gone",
+        "down",
+        "incomplete",
+        "no-traffic",
+    ],
+)
+def test_status_says_what_to_do(snapshot: Snapshot, words: str) -> None:
+    """One command where something is wrong, on the last line; nothing where all is well."""
+    advice = report.next_step(snapshot)
+    assert words in advice
+    last = report.status_text(snapshot, "prod").splitlines()[-1]
+    assert last == f"  next     {advice}" if words else advice == "" and "next" not in last
+
+
+def test_an_incomplete_color_is_shown_as_such() -> None:
+    """Half a release is not «running»."""
+    half = seen(slots={BLUE: HALF})
+    assert "incomplete" in report.status_text(half, "prod")
+    assert status(half)["colors"]["blue"]["health"] == "incomplete"
+
+
+def test_an_error_without_a_hint_still_has_a_next_step() -> None:
+    """Nobody is left with a sentence alone."""
+    text = report.error_text(UsageError("it failed"))
+    assert text.splitlines()[-1] == "  next     correct this, then run the command again"
+
+
+def test_unknown_traffic_is_not_called_none() -> None:
+    """Where nginx does not answer the outcome does not say that nothing takes traffic."""
+    unknown = replace(DONE, active=None, active_version="unknown: nginx does not answer")
+    assert "  traffic  unknown: nginx does not answer" in report.outcome_text(unknown)
+
+
 def test_outcome_json_is_one_document_with_every_fact() -> None:
     """`deploy --json` as docs/reference.md has it."""
     facts = json.loads(report.outcome_json(DONE))

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from invoke.program import Program
 
-from ondeploy import tasks
-from ondeploy.errors import ConfigError, RollbackFailed
+from ondeploy import output, tasks
+from ondeploy.errors import ConfigError, RollbackFailed, UsageError
 from ondeploy.execute import bug_report
 from ondeploy.model import Outcome
+from tests.fakes import Host
 
 NAMES = ["deploy", "history", "prune", "recover", "rollback", "status", "unlock"]
 HEAVY = ["pydantic", "httpx", "jinja2", "python_on_whales", "yaml", "tenacity", "rich", "asyncio"]
@@ -92,24 +93,49 @@ def test_a_bug_is_exit_code_1_and_no_traceback(capsys: pytest.CaptureFixture[str
 def test_an_outcomes_code_is_the_exit_code(code: int, capsys: pytest.CaptureFixture[str]) -> None:
     """What the outcome says is what the shell sees; as JSON, it is the only thing on stdout."""
     outcome = Outcome("R", "deploy", "v1", "failed", code, "why", "", None, "")
-    assert tasks.show_outcome(outcome, as_json=True) == code
+    assert output.show_outcome(outcome, as_json=True) == code
     assert json.loads(capsys.readouterr().out)["code"] == code
-    assert tasks.show_outcome(outcome, as_json=False) == code
+    assert output.show_outcome(outcome, as_json=False) == code
 
 
 def test_progress_is_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """So that stdout stays one JSON document."""
-    tasks.say("shift: done")
+    output.say("shift: done")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "  shift: done\n")
 
 
 def test_a_version_and_an_image_are_checked_first() -> None:
     """Nothing with shell in it gets past the command line."""
-    for version, image in (("v1;x", ""), ("", ""), ("v1", "-x"), ("v1\n", "")):
-        with pytest.raises(Exception, match=r"is not a|needs --version"):
+    for version, image in (("v1;x", None), (None, None), ("v1", "-x"), ("v1\n", None)):
+        with pytest.raises(UsageError, match=r"is not a|needs --version"):
             tasks.checked("deploy", version, "prod", image, force=False)
-    assert tasks.checked("rollback", "", "prod", "", force=False).version == ""
+    assert tasks.checked("rollback", None, "prod", None, force=False).version == ""
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rollback", "--to", ""], "'' is not a version"),
+        (["deploy", "--version", ""], "'' is not a version"),
+        (["deploy", "--version", "v1", "--image", ""], "'' is not an image reference"),
+    ],
+)
+def test_an_empty_word_is_not_the_default(
+    words: list[str], said: str, dry: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unset variable of a script is refused before anything is read, not even this file."""
+    assert run(*words, *dry, "--config", "/none.yml") == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["abc", "0", "-1", "", "1.5"])
+def test_a_limit_of_history_is_a_positive_number(limit: str) -> None:
+    """Anything else is a usage error that shows an example, and not a fault of ondeploy."""
+    with pytest.raises(UsageError, match="is not a positive number") as caught:
+        output.show_history(Host().world, False, limit)
+    assert (caught.value.code, caught.value.hint) == (2, "for example: --limit 20")
 
 
 def test_a_known_error_is_no_bug() -> None:
