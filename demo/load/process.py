@@ -1,6 +1,7 @@
 """Runs the load in a process of its own, so that neither side's work delays the other."""
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import signal
@@ -56,16 +57,14 @@ class Load:
     def snapshot(self) -> Snapshot:
         """What happened so far; not to be asked after `stop`."""
         with self._lock:
-            self._pipe.send("snapshot")
-            snapshot: Snapshot = self._receive(_ANSWER)
+            snapshot: Snapshot = self._ask("snapshot", _ANSWER)
             return snapshot
 
     def stop(self) -> Report:
         """Ends the load and tells all; later calls return the same report."""
         with self._lock:
             if self._report is None:
-                self._pipe.send("stop")
-                report: Report = self._receive(self._profile.longest_timeout + _ANSWER)
+                report: Report = self._ask("stop", self._profile.longest_timeout + _ANSWER)
                 self._report = replace(report, marks=dict(self._marks))
                 self._process.join(_ANSWER)
             return self._report
@@ -83,6 +82,12 @@ class Load:
             self._process.kill()
         self._process.join()
         self._pipe.close()
+
+    def _ask(self, order: str, seconds: float) -> Any:
+        """Send an order and take its answer; RuntimeError if the process is dead or silent."""
+        with contextlib.suppress(OSError):  # a dead process is told of below, with its exit code
+            self._pipe.send(order)
+        return self._receive(seconds)
 
     def _receive(self, seconds: float) -> Any:
         try:
