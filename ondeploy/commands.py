@@ -16,6 +16,7 @@ from ondeploy.model import LeaseInfo, Outcome, Request, RunSummary, Snapshot
 from ondeploy.plan import (
     Plan,
     choose_rollback,
+    images_beyond,
     nothing_to_do,
     plan_deploy,
     plan_prune,
@@ -131,15 +132,6 @@ def prune(world: World, request: Request) -> tuple[Outcome, Pruned]:
         )
 
 
-def images_beyond(snapshot: Snapshot, keep: int) -> list[str]:
-    """Pure: the images that only releases older than the last `keep` used, as recorded."""
-    released = [run for run in snapshot.history if run.images and run.released]
-    recent = {image for run in released[-keep:] for image in run.images.values()}
-    every = {image for run in snapshot.history for image in run.images.values()}
-    running = {slot.release.digest for slot in snapshot.slots.values()}
-    return sorted(every - recent - running)
-
-
 def observe(world: World, history: int = HISTORY) -> Snapshot:
     """Everything that decisions rest on, read now; the engine is asked while nginx answers."""
     with ThreadPoolExecutor(1) as pool:
@@ -197,9 +189,11 @@ def plan_back(world: World, snapshot: Snapshot, request: Request) -> Plan:
 
 def warm_answers(world: World, snapshot: Snapshot) -> bool:
     """The standby is alive: asked once, since a rollback has no time to lose."""
-    if snapshot.active is None or snapshot.active.other not in snapshot.slots:
+    standby = snapshot.slots.get(snapshot.active.other) if snapshot.active else None
+    if standby is None:
         return False
-    return not checks.color_problem(world, snapshot.active.other, checks.liveness(world))
+    probe = checks.liveness(world)
+    return not checks.replicas_problem(world, standby.color, standby.replicas, probe)
 
 
 def carry_out(world: World, plan: Plan, lease: str) -> Outcome:

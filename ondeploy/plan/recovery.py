@@ -62,3 +62,12 @@ def plan_prune(snapshot: Snapshot) -> Plan:
         weights=Weights.all_to(active),
         undoable=False,
     )
+
+
+def images_beyond(snapshot: Snapshot, keep: int) -> list[str]:
+    """Pure: the images that only releases older than the last `keep` used, as recorded."""
+    released = [run for run in snapshot.history if run.images and run.released]
+    recent = {image for run in released[-keep:] for image in run.images.values()}
+    every = {image for run in snapshot.history for image in run.images.values()}
+    running = {slot.release.digest for slot in snapshot.slots.values()}
+    return sorted(every - recent - running)

@@ -18,6 +18,7 @@ from ondeploy.errors import (
     UsageError,
 )
 from ondeploy.model import Color, Outcome, Request, RunSummary, Snapshot, Weights
+from ondeploy.plan import images_beyond
 from tests.fakes import BLUE, EPOCH, GREEN, App, Host, make_settings
 
 
@@ -457,8 +458,8 @@ def test_no_image_that_runs_is_removed() -> None:
     )
     slots, _ = host.stack.observe()
     seen = Snapshot(slots, host.router.state, {}, (old, *runs))
-    assert "sha256:v1" not in commands.images_beyond(seen, 5)
-    assert commands.images_beyond(seen, 5) == ["i0", "i1", "i2", "i3"]
+    assert "sha256:v1" not in images_beyond(seen, 5)
+    assert images_beyond(seen, 5) == ["i0", "i1", "i2", "i3"]
 
 
 def test_nothing_to_go_back_to_gives_the_lease_back() -> None:
