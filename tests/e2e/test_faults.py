@@ -130,7 +130,11 @@ def test_health_fails_in_the_bake(host: Host, active: str, coming: str) -> None:
     """A release that stops answering its probe after the switch is rolled back: exit 4."""
     bad = host.other()
     with host.load() as load:
-        quick = {**LONG_BAKE, "probes": {"liveness": {"timeout_seconds": 1}}}
+        quick = {
+            **LONG_BAKE,
+            "probes": {"liveness": {"timeout_seconds": 1}},
+            "router": {"drain_seconds": 3},
+        }
         running = host.start("deploy", "--version", coming, "--json", settings=quick)
         running.until("shift: done")
         docker("pause", *host.ids(color=bad))

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.e2e
 
 KEEPALIVE = Profile(
     (
-        Traffic("get", GET, connections=24, rate=200),
-        Traffic("post", POST, "POST", connections=12, rate=80, body=512),
+        Traffic("get", GET, connections=24, rate=100),
+        Traffic("post", POST, "POST", connections=12, rate=40, body=512),
         Traffic("fresh", GET, connections=4, rate=20, keepalive=False),
         Traffic("upload", POST, "POST", connections=2, body=2048, trickle=1, timeout=20),
     ),
@@ -56,7 +56,7 @@ def test_switches_without_a_reload(old: Host) -> None:
     old.expect("v2.0.0", "v1.0.0")
     assert workers(old) == before
     assert set(load.report.versions()) == {"blue", "green"}
-    load.expect_no_loss(500)
+    load.expect_no_loss(300)
 
 
 def test_killed_after_the_flag(old: Host) -> None:

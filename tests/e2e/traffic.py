@@ -10,9 +10,9 @@ COLOR = "X-Ondeploy-Color"
 
 MIXED = Profile(
     (
-        Traffic("get", GET, connections=8, rate=80),
-        Traffic("post", POST, "POST", connections=8, rate=40, body=512),
-        Traffic("fresh", GET, connections=4, rate=20, keepalive=False),
+        Traffic("get", GET, connections=8, rate=50),
+        Traffic("post", POST, "POST", connections=8, rate=25, body=512),
+        Traffic("fresh", GET, connections=4, rate=15, keepalive=False),
         Traffic("slow", "/api/slow?seconds=0.7", connections=2, timeout=20),
         Traffic("upload", POST, "POST", connections=2, body=2048, trickle=0.7, timeout=20),
     ),
