@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .conftest import MakeHost
@@ -10,6 +12,7 @@ from .traffic import PROOF
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
+BUILT_IN = Path(__file__).resolve().parents[2] / "ondeploy" / "templates" / "nginx.conf.j2"
 SWITCHES = 20
 REQUESTS = 100_000
 QUICK = {"bake": {"minutes": 0.005, "min_requests": 1}}
@@ -49,3 +52,25 @@ def test_no_request_is_lost_in_twenty_switches(busy: Host) -> None:
         f"{report.seconds:.0f} s; idle connections closed by nginx: {report.idle_closes}; "
         f"slowest release {slowest:.1f} s; {totals}; {report.latency()}"
     )
+
+
+def test_the_proof_can_fail(busy: Host) -> None:
+    """Without the one line that makes a reload lossless, the same load sees requests fail."""
+    shipped = BUILT_IN.read_text()
+    harmed = shipped.replace("keepalive_min_timeout 5s;", "")
+    assert harmed != shipped
+    template = busy.folder / "harmed.conf.j2"
+    template.write_text(harmed)
+    own = {"router": {"template": str(template)}}
+    versions = ("v2.0.0", "v1.0.0")
+    with busy.load(PROOF) as load:
+        for version in versions:
+            assert (ran := busy.deploy(version, "--force", settings=QUICK)).code == 0, ran
+        assert load.live.snapshot().failed == 0
+        for number in range(30):
+            ran = busy.run("rollback", "--to", versions[number % 2], settings=own)
+            assert ran.code == 0, ran
+            if load.live.snapshot().failed:
+                break
+    assert load.report.failed > 0
+    print(f"without keepalive_min_timeout: {load.report.failures} in {number + 1} switches")
