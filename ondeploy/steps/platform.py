@@ -9,7 +9,7 @@ from ondeploy import checks
 from ondeploy.colors import image_of
 from ondeploy.errors import PreflightFailed
 from ondeploy.model import Color
-from ondeploy.steps.run import Run
+from ondeploy.steps.run import Run, has_image
 from ondeploy.world import World
 
 PLATFORM_SECONDS = 120.0
@@ -35,6 +35,7 @@ class StartPlatform:
             name = run.model["volumes"][volume]["name"]
             world.stack.fill_volume(name, world.settings.folder / folder, image)
         world.say(f"starting {', '.join(self.services)}, for up to {PLATFORM_SECONDS:g} s")
+        self._build_missing(run)
         world.stack.start_platform(run.release.version, self.services)
         world.signals.check()
         with world.signals.interruptible():
@@ -44,6 +45,17 @@ class StartPlatform:
         if problem:
             raise PreflightFailed(problem, "docker compose logs shows why")
         return ""
+
+    def _build_missing(self, run: Run) -> None:
+        """Build what the user's files build and the engine lacks.
+
+        Not left to `compose up`: Compose v5 refuses to build with a buildx below 0.17.
+        """
+        built = [name for name in self.services if run.model["services"][name].get("build")]
+        images = {name: image_of(run.model, name) for name in built}
+        lacking = {name: image for name, image in images.items() if not has_image(run, image)}
+        if lacking:
+            run.world.stack.build(run.model, lacking)
 
     def undo(self, run: Run) -> None:
         """The platform stays: it holds no release, and what comes next needs it."""

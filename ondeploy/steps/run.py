@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ondeploy.analysis import Reading
+from ondeploy.errors import EngineError
 from ondeploy.model import Color, Release
 from ondeploy.world import World
 
@@ -54,3 +55,10 @@ class Step(Protocol):
         """Act; a word on how it went, or "" when there is nothing to add."""
 
     def undo(self, run: Run) -> None: ...
+
+
+def has_image(run: Run, image: str) -> bool:
+    try:
+        return bool(run.world.stack.image_id(image))
+    except EngineError:
+        return False

@@ -12,7 +12,7 @@ from ondeploy.errors import EngineError, PreflightFailed, ReleaseUnhealthy
 from ondeploy.model import Color
 from ondeploy.ports import NoData
 from ondeploy.steps.drain import wait_drained
-from ondeploy.steps.run import Run
+from ondeploy.steps.run import Run, has_image
 
 HURRY_SECONDS = 2.0
 QUICK_GRACE = 2
@@ -36,7 +36,7 @@ class PrepareImages:
         with run.world.signals.interruptible():
             built = self._build(run) if self.source == "build" else set()
             for image in sorted(set(self.images.values()) - built):
-                if self.source == "pull" or (self.source != "local" and not has(run, image)):
+                if self.source == "pull" or (self.source != "local" and not has_image(run, image)):
                     self._pull(run, image)
         run.images = {name: self._pin(run, image) for name, image in self.images.items()}
         digest = run.images[run.world.settings.routed]
@@ -72,13 +72,6 @@ class PrepareImages:
 
     def undo(self, run: Run) -> None:
         """An image that nothing runs does no harm; `prune` removes it in time."""
-
-
-def has(run: Run, image: str) -> bool:
-    try:
-        return bool(run.world.stack.image_id(image))
-    except EngineError:
-        return False
 
 
 @dataclass(frozen=True)
