@@ -554,3 +554,15 @@ def test_status_reads_and_remembers_nothing() -> None:
     assert seen.lease is None
     assert seen.last_run is not None
     assert seen.last_run.version == "v2"
+
+
+def test_a_platform_image_that_is_missing_is_built_before_its_service_starts() -> None:
+    """On a fresh engine the catalog is built by ondeploy, since Compose may refuse to build."""
+    host = Host()
+    host.stack.model["services"]["catalog"]["build"] = {"context": "/catalog"}
+    host.stack.missing_images = {"example/catalog:1"}
+    host.stack.platform = {}
+    deploy(host, "v1")
+    built = host.calls.index("stack.build catalog")
+    started = next(n for n, call in enumerate(host.calls) if call.startswith("stack.start_pl"))
+    assert built < started
