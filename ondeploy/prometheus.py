@@ -24,7 +24,7 @@ QUERY = (
     'label_replace(sum by (instance) ({requests}), "ondeploy", "total", "", "")'
     ' or label_replace(sum by (instance) ({errors}), "ondeploy", "bad", "", "")'
     " or label_replace("
-    'max by (instance) (time() - timestamp({requests})), "ondeploy", "age", "", "")'
+    'min by (instance) (time() - timestamp({requests})), "ondeploy", "age", "", "")'
 )
 
 
