@@ -1,7 +1,8 @@
 """Prometheus: raw counters as of the last scrape, or the reason why there are none.
 
 Counters and not rate(): a series that is born at 50 reads 0 in rate(), and raw counts are what the
-judge wants. All three queries are one, so that they speak of the same moment.
+judge wants. All three queries are one, so that they speak of the same moment. An instance is as old
+as its newest series: those that Prometheus knew before it was restarted linger for five minutes.
 """
 
 from __future__ import annotations
